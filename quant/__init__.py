@@ -1,0 +1,1 @@
+"""Numbers to blocks: quantization types, the recipe that picks them, and the kernels that apply them."""

@@ -1,0 +1,61 @@
+"""The one tree of errors that minichat raises on purpose.
+
+    MinichatError          code
+    ├── UsageError           2    wrong options, or an argument that means nothing
+    ├── DataError            3    a bad model, checkpoint, file or conversation
+    │   ├── CheckpointError       a checkpoint that is missing, incomplete, damaged or unknown
+    │   ├── GgufError             a file that is no GGUF, or one that minichat cannot use
+    │   ├── QuantError            weights or a type that cannot be quantized
+    │   ├── TemplateError         messages that a template cannot express
+    │   └── ContextError          a prompt longer than the context
+    ├── NetworkError         4    the hub cannot be reached, or refuses
+    ├── StorageError         5    the disk is full, or a file cannot be written
+    └── EngineError          6    the engine process died, or does not answer
+
+Each message is one line: what is wrong, with which file or tensor, and what to do next. `exit_code` is what the
+program ends with when the error reaches the command line. The tree stands in the lowest room so that all may raise it.
+"""
+
+
+class MinichatError(Exception):
+    exit_code = 1
+
+
+class UsageError(MinichatError):
+    exit_code = 2
+
+
+class DataError(MinichatError):
+    exit_code = 3
+
+
+class CheckpointError(DataError):
+    pass
+
+
+class GgufError(DataError):
+    pass
+
+
+class QuantError(DataError):
+    pass
+
+
+class TemplateError(DataError):
+    pass
+
+
+class ContextError(DataError):
+    pass
+
+
+class NetworkError(MinichatError):
+    exit_code = 4
+
+
+class StorageError(MinichatError):
+    exit_code = 5
+
+
+class EngineError(MinichatError):
+    exit_code = 6
