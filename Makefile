@@ -1,0 +1,44 @@
+# make demo    set up, and answer a question from the model that ships with minichat
+# make test    set up, and run the tests
+# make check   the tests, ruff and mypy
+# make bench   measure, side by side with llama.cpp's own tools
+# make fmt     format the code
+#
+# llama.cpp is compiled once, in about five minutes; pip keeps the result for other clones. On Macs it gets Metal by
+# itself; for an NVIDIA card: make demo CMAKE_ARGS=-DGGML_CUDA=on (if pip has kept a build without: PIP_FLAGS=--no-cache-dir too).
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
+
+.PHONY: demo test check bench fmt
+
+demo: .venv/installed
+	$(BIN)/minichat run demo "What is minichat?"
+
+test: .venv/installed-dev
+	$(BIN)/pytest
+
+check: test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	$(BIN)/python -m tests.bench
+
+fmt: .venv/installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.venv/installed: pyproject.toml
+	@echo "Installing into .venv; the first time, compiling llama.cpp takes about five minutes." >&2
+	$(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --group dev
+	@touch $@

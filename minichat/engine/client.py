@@ -1,0 +1,227 @@
+"""The engine as the front sees it: start the process, send requests, read typed events.
+
+`Engine(path, options)` returns at once; the model loads while the front goes on. Whatever happens to the process, the
+front gets one EngineError with one line; it can close this engine and start another.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from minichat.engine import protocol
+from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
+from minichat.template.pieces import Piece, to_json
+from quant.errors import EngineError, MinichatError
+
+# With -c or -m Python puts the current folder first on its path, where a user's own `quant/` would be taken for ours.
+_START = "import sys; sys.path[:] = filter(None, sys.path); from minichat.engine.worker import main; main()"
+_CLOSE_S = 2.0
+_DIAGNOSTICS_BYTES = 4096
+
+
+class Engine:
+    """One engine process; a context manager. One request at a time; only `stop()` may come from elsewhere."""
+
+    def __init__(self, path: Path | None, options: LoadOptions | None = None) -> None:
+        """Starts the process and has it load the GGUF at `path` (None: load nothing, for `describe`)."""
+        self._diagnostics = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._diagnostics,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is the front's business
+            env={**os.environ, "GGML_NO_BACKTRACE": "1"},  # else an abort starts a debugger
+        )
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self._last_id = 0
+        self._open = 0  # the request whose last line has not come yet
+        self._info: ModelInfo | None = None
+        self._failure: MinichatError | None = None
+        if path is not None:
+            self._send("load", path=os.fspath(path), options=asdict(options or LoadOptions()))
+
+    def wait_loaded(self, on_progress: Callable[[float], None] | None = None) -> ModelInfo:
+        """Waits until the model is loaded. `on_progress` gets the fraction of the file that is read, 0 to 1.
+
+        Raises GgufError for a file that llama.cpp does not take, EngineError if the process died. Asked again, it
+        answers the same at once.
+        """
+        if self._info is None and self._failure is None:
+            try:
+                for line in _Lines(self, self._open):
+                    if line["event"] == "progress" and on_progress is not None:
+                        on_progress(line["fraction"])
+                    elif line["event"] == "done":
+                        self._info = ModelInfo(**line["info"])
+            except MinichatError as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure
+        if self._info is None:
+            raise EngineError("the engine was started without a model")
+        return self._info
+
+    def generate(
+        self, pieces: Sequence[Piece], sampling: Sampling | None = None, max_tokens: int | None = None
+    ) -> Answer:
+        """Starts an answer. Iterate over it for its events; the last one is its Done.
+
+        max_tokens: None goes on until the model ends, or the context is full. Raises, while iterating, ContextError
+        for a prompt that does not fit into the context, and EngineError if the process died.
+        """
+        sent = {"sampling": asdict(sampling or Sampling()), "max_tokens": max_tokens}
+        return Answer(_Lines(self, self._ask("generate", pieces, **sent)))
+
+    def prefill(self, pieces: Sequence[Piece]) -> Answer:
+        """Decodes a prompt into the KV cache without answering it; its Done carries no tokens."""
+        return Answer(_Lines(self, self._ask("prefill", pieces)))
+
+    def stop(self) -> None:
+        """Ends the answer under way, which then still yields its Done. Safe in a signal handler or another thread."""
+        if self._open:
+            self._write({"op": "stop", "target": self._open})
+
+    def tokenize(self, pieces: Sequence[Piece]) -> tuple[list[int], list[tuple[str, bool]]]:
+        """The token ids of a prompt, and its text in spans: (text, whether it is the name of a control token)."""
+        line = self._result(self._ask("tokenize", pieces))
+        return line["tokens"], [(text, is_control) for text, is_control in line["spans"]]
+
+    def describe(self) -> dict[str, Any]:
+        """llama.cpp's version, backends and devices, as plain data."""
+        info: dict[str, Any] = self._result(self._send("info"))["info"]
+        return info
+
+    def close(self) -> None:
+        """Ends the process: by closing its input, and if it does not heed that, by killing it."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._diagnostics.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, op: str, pieces: Sequence[Piece], **fields: Any) -> int:
+        self.wait_loaded()
+        return self._send(op, pieces=[to_json(piece) for piece in pieces], **fields)
+
+    def _result(self, request: int) -> protocol.Line:
+        *_, last = _Lines(self, request)
+        return last
+
+    # The pipes.
+
+    def _send(self, op: str, **fields: Any) -> int:
+        self.stop()  # an answer that nobody reads any more
+        self._last_id += 1
+        self._open = self._last_id
+        self._write({"id": self._last_id, "op": op, **fields})
+        return self._last_id
+
+    def _write(self, line: protocol.Line) -> None:
+        """Unbuffered, so that a signal handler may write too."""
+        rest = protocol.encode(line)
+        try:
+            while rest and self._process.stdin is not None:
+                rest = rest[self._process.stdin.write(rest) or 0 :]
+        except (OSError, ValueError):
+            pass  # the process is gone: whoever reads its answer is told why
+
+    def _read(self) -> None:
+        """Runs in a thread: the process's lines into the queue, then b"" for their end."""
+        try:
+            if self._process.stdout is not None:
+                with io.BufferedReader(self._process.stdout) as stream:  # type: ignore[type-var]
+                    for line in stream:
+                        self._lines.put(line)
+        finally:
+            self._lines.put(b"")
+
+    def _receive(self) -> protocol.Line:
+        raw = self._lines.get()
+        if not raw:
+            self._lines.put(raw)  # for the next one who asks
+            raise EngineError(f"the engine died: {self._last_words()} (/reload, or a new run, starts it again)")
+        return protocol.decode(raw)
+
+    def _last_words(self) -> str:
+        """How the process ended and the last thing that it said, on one line."""
+        try:
+            code = self._process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self._diagnostics.seek(0, os.SEEK_END)
+        self._diagnostics.seek(max(0, self._diagnostics.tell() - _DIAGNOSTICS_BYTES))
+        said = self._diagnostics.read().decode(errors="replace").split("\n")
+        last = next((" ".join(line.split()) for line in reversed(said) if line.strip()), "")
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"{how}, {last}" if last else how
+
+
+class _Lines:
+    """The lines about one request, up to its last. An interrupted wait may be taken up again."""
+
+    def __init__(self, engine: Engine, request: int) -> None:
+        self._engine, self._request = engine, request
+
+    def __iter__(self) -> Iterator[protocol.Line]:
+        return self
+
+    def __next__(self) -> protocol.Line:
+        while self._engine._open == self._request:
+            line = self._engine._receive()
+            if line.get("id") != self._request:
+                continue  # the end of an answer that was given up
+            if line["event"] in ("done", "error"):
+                self._engine._open = 0
+            if line["event"] == "error":
+                raise protocol.error_from(line)
+            return line
+        raise StopIteration
+
+
+class Answer:
+    """The events of one answer: Prefill and Chunk as they come, one Done at the end.
+
+    A KeyboardInterrupt that falls into `next()` loses nothing: call `Engine.stop()` and go on to the Done.
+    """
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        line = next(self._lines)
+        match line["event"]:
+            case "chunk":
+                return Chunk(line["text"])
+            case "prefill":
+                return Prefill(line["done"], line["total"], line["reused"])
+            case _:
+                return Done(line["reason"], line["text"], tuple(line["tokens"]), Stats(**line["stats"]))

@@ -1,0 +1,97 @@
+"""An answer: prefill what the KV cache lacks of the prompt, then decode token by token.
+
+The loop yields typed events and never prints. Its cost for one token does not grow with the conversation.
+"""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from minichat.engine.llama import BATCH, Llama
+from minichat.engine.types import Chunk, Done, Event, Prefill, Reason, Stats
+from minichat.tokenizer import Tokenizer
+from quant.errors import ContextError
+
+EMIT_S = 0.02  # text is sent at once, but no more often than a screen can show it
+
+
+def prefill(llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool]) -> Iterator[Prefill]:
+    """Decodes into the KV cache what it lacks of `prompt`, a batch at a time; the last Prefill is where it ended.
+
+    Raises ContextError if the prompt leaves no room for an answer.
+    """
+    if len(prompt) >= llama.ctx:
+        raise ContextError(
+            f"the prompt is {len(prompt):,} tokens long, and the context holds {llama.ctx:,}; "
+            "shorten it, or raise the limit with --ctx"
+        )
+    reused = done = llama.reuse(prompt)
+    while done < len(prompt) and not stopped():
+        yield Prefill(done, len(prompt), reused)
+        if not llama.decode(prompt[done : done + BATCH]):
+            break
+        done = len(llama.cached)
+    yield Prefill(done, len(prompt), reused)
+
+
+def generate(
+    llama: Llama,
+    tokenizer: Tokenizer,
+    prompt: Sequence[int],
+    sampler: Any,
+    max_tokens: int | None,
+    stopped: Callable[[], bool],
+) -> Iterator[Event]:
+    """The events of one answer to `prompt`; the last is its Done. `stopped` is asked before each token."""
+    begin = time.perf_counter()
+    at = Prefill(0, len(prompt), 0)
+    for at in prefill(llama, prompt, stopped):
+        yield at
+    prefilled = first = now = time.perf_counter()
+    tokens: list[int] = []
+    text: list[str] = []
+    characters = codecs.getincrementaldecoder("utf-8")("replace")
+    pending, sent_at = "", 0.0
+    reason: Reason = "stop"
+    while at.done == at.total and not stopped():
+        if max_tokens is not None and len(tokens) >= max_tokens:
+            reason = "length"
+            break
+        token = llama.sample(sampler)
+        now = time.perf_counter()
+        first = first if tokens else now
+        if llama.ends(token):
+            reason = "eos"
+            break
+        tokens.append(token)
+        pending += characters.decode(tokenizer.answer_bytes(token, first=len(tokens) == 1))
+        if pending and now - sent_at >= EMIT_S:
+            yield Chunk(pending)
+            text.append(pending)
+            pending, sent_at = "", now
+        if len(tokens) == max_tokens:
+            reason = "length"
+            break
+        if len(llama.cached) == llama.ctx:
+            reason = "context"
+            break
+        if not llama.decode([token]):
+            break
+    if reason == "eos":
+        pending += characters.decode(b"", final=True)  # else a half character belongs to the token that never came
+    if pending:
+        yield Chunk(pending)
+        text.append(pending)
+    stats = Stats(
+        prompt_tokens=len(prompt),
+        reused_tokens=at.reused,
+        answer_tokens=len(tokens),
+        first_token_s=first - begin,
+        prefill_s=prefilled - begin,
+        decode_s=now - first,
+        context_tokens=len(prompt) + len(tokens),
+    )
+    yield Done(reason, "".join(text), tuple(tokens), stats)

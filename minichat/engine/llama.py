@@ -1,0 +1,195 @@
+"""One model in llama.cpp: load it, keep its KV cache, decode tokens into it, sample from it.
+
+A thin layer over the C functions (llama.h): ids in, ids out, no text but SentencePiece's. Whatever llama.cpp would
+abort on is checked before the call: a batch above `n_batch`, a position beyond the context.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from minichat.engine import binding
+from minichat.engine.types import LoadOptions
+from quant.errors import EngineError, GgufError, UsageError
+
+DEFAULT_CTX = 8192
+BATCH = 512
+_LOG_ERROR = 4
+_LOG_LINES = 8
+_ABORTED = 2
+
+
+class Llama:
+    """A loaded model with one context and one sequence. `cached` are the ids that the KV cache holds, in order.
+
+    Raises GgufError for a file that llama.cpp does not take, EngineError if there is no memory for the context,
+    UsageError for a context longer than the model was trained for.
+    """
+
+    def __init__(self, path: Path, options: LoadOptions, on_progress: Callable[[float], None] | None = None) -> None:
+        self._c = c = binding.load()
+        self._log: list[str] = []
+        # Referenced for as long as llama.cpp may call them: a collected callback is a crash.
+        self._log_callback = c.llama_log_callback(self._keep_log)
+        c.llama_log_set(self._log_callback, None)
+        c.llama_backend_init()
+        self.cached: list[int] = []
+        self._abort_flag = ctypes.create_string_buffer(b"0")
+        self.gpu_layers = _gpu_layers(options) if c.llama_supports_gpu_offload() else 0
+        self._model = self._load(path, options, on_progress)
+        self._vocab = c.llama_model_get_vocab(self._model)
+        self.vocabulary: int = c.llama_vocab_n_tokens(self._vocab)
+        self.ctx_train: int = c.llama_model_n_ctx_train(self._model)
+        self.threads = options.threads or _physical_cores()
+        self.ctx = 0
+        if not options.vocab_only:
+            self.ctx = self._open_context(options)
+
+    def _load(self, path: Path, options: LoadOptions, on_progress: Callable[[float], None] | None) -> Any:
+        c = self._c
+        params = c.llama_model_default_params()
+        params.n_gpu_layers = self.gpu_layers
+        params.vocab_only = options.vocab_only
+
+        def progress(fraction: float, _: Any) -> bool:
+            if on_progress is not None:
+                on_progress(fraction)
+            return True
+
+        callback = c.llama_progress_callback(progress)
+        params.progress_callback = callback
+        model = c.llama_model_load_from_file(os.fsencode(path), params)
+        if not model:
+            raise GgufError(f"{path}: llama.cpp cannot load this file: {self._last_log()}")
+        return model
+
+    def _open_context(self, options: LoadOptions) -> int:
+        c = self._c
+        if options.ctx is not None and options.ctx > self.ctx_train > 0:
+            raise UsageError(f"--ctx {options.ctx}: this model was trained for at most {self.ctx_train} tokens")
+        params = c.llama_context_default_params()
+        params.n_ctx = options.ctx or min(self.ctx_train, DEFAULT_CTX)
+        params.n_batch = params.n_ubatch = BATCH
+        params.n_threads = self.threads
+        params.n_threads_batch = options.threads or _usable_cpus()
+        params.swa_full = False
+        params.no_perf = True
+        # llama.cpp asks this callback between the nodes of its graph. libc's atoi answers from our one-digit buffer:
+        # true for "1", without ever waiting for Python's lock.
+        params.abort_callback = ctypes.cast(ctypes.CDLL(None).atoi, c.ggml_abort_callback)
+        params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
+        self._context = c.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise EngineError(
+                f"no room for a context of {params.n_ctx} tokens: {self._last_log()} (a smaller --ctx needs less)"
+            )
+        self._memory = c.llama_get_memory(self._context)
+        # llama.cpp rounds a context up; the number that was asked for is the one that holds.
+        return min(int(params.n_ctx), int(c.llama_n_ctx(self._context)))
+
+    # The vocabulary.
+
+    def sentencepiece(self, text: str) -> list[int]:
+        """The ids of a text in a SentencePiece vocabulary, neither BOS nor control tokens among them."""
+        raw = text.encode("utf-8", "replace")
+        room = len(raw) + 2  # each byte is one token at most; the dummy prefix adds one
+        ids = (self._c.llama_token * room)()
+        count = self._c.llama_tokenize(self._vocab, raw, len(raw), ids, room, False, False)
+        if count < 0:
+            raise EngineError("llama.cpp made more tokens of a text than it has bytes")
+        return list(ids[:count])
+
+    def ends(self, token: int) -> bool:
+        """Whether this token ends an answer."""
+        return bool(self._c.llama_vocab_is_eog(self._vocab, token))
+
+    # The KV cache.
+
+    def reuse(self, prompt: Sequence[int]) -> int:
+        """Cuts the KV cache back to what it shares with `prompt`, and returns how many tokens that is.
+
+        At least the prompt's last token is left to decode: its logits are needed. Where a sliding window has already
+        dropped positions that the shared part needs, the cache is emptied and 0 returned.
+        """
+        shared = 0
+        for ours, asked in zip(self.cached, prompt[:-1], strict=False):
+            if ours != asked:
+                break
+            shared += 1
+        c = self._c
+        if shared < len(self.cached):
+            window_start = c.llama_memory_seq_pos_min(self._memory, 0)
+            if window_start > 0 or not c.llama_memory_seq_rm(self._memory, 0, shared, -1):
+                self.clear()
+                return 0
+            del self.cached[shared:]
+        return shared
+
+    def clear(self) -> None:
+        """Empties the KV cache."""
+        self._c.llama_memory_clear(self._memory, False)
+        self.cached.clear()
+
+    def decode(self, ids: Sequence[int]) -> bool:
+        """Decodes at most BATCH ids behind the cached ones. False if `abort()` stopped it: then nothing was added."""
+        if not 0 < len(ids) <= BATCH or len(self.cached) + len(ids) > self.ctx:
+            raise EngineError(f"a batch of {len(ids)} tokens at position {len(self.cached)} of {self.ctx}")
+        c = self._c
+        batch = c.llama_batch_get_one((c.llama_token * len(ids))(*ids), len(ids))
+        status = c.llama_decode(self._context, batch)
+        if status == 0:
+            self.cached.extend(ids)
+            return True
+        if not c.llama_memory_seq_rm(self._memory, 0, len(self.cached), -1):
+            self.clear()
+        if status == _ABORTED:
+            return False
+        raise EngineError(f"llama.cpp could not decode (status {status}): {self._last_log()}")
+
+    def abort(self, on: bool) -> None:
+        """Makes a decode under way return early, and the ones to come, until it is switched off. Any thread may."""
+        self._abort_flag.value = b"1" if on else b"0"
+
+    def sample(self, sampler: Any) -> int:
+        """The next token, drawn by a chain of `sampler.chain` from the logits of the last decoded token."""
+        return int(self._c.llama_sampler_sample(sampler, self._context, -1))
+
+    # llama.cpp's log.
+
+    def _keep_log(self, level: int, text: bytes, _: Any) -> None:
+        if level == _LOG_ERROR:
+            self._log.append(text.decode(errors="replace").strip())
+            del self._log[:-_LOG_LINES]
+
+    def _last_log(self) -> str:
+        """The first of the errors that llama.cpp logged last: the later ones only say that this one happened."""
+        return " ".join(self._log[0].split()) if self._log else "it does not say why"
+
+
+def _gpu_layers(options: LoadOptions) -> int:
+    if options.gpu_layers is not None:
+        return options.gpu_layers
+    return 0 if options.device == "cpu" else -1
+
+
+def _usable_cpus() -> int:
+    """Logical processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+def _physical_cores() -> int:
+    """Cores behind the usable processors: decode is bound by memory, and hyper-threads only get in its way."""
+    cores: set[str] = set()
+    try:
+        for cpu in os.sched_getaffinity(0):
+            cores.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
+    except (AttributeError, OSError):
+        return _usable_cpus()
+    return len(cores)

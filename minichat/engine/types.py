@@ -1,0 +1,108 @@
+"""What goes in and out of an engine, as plain frozen data. Standard library only: the front imports this.
+
+Everything here also crosses the pipe as JSON: `dataclasses.asdict` one way, `T(**fields)` the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Device = Literal["auto", "cpu", "gpu"]
+Reason = Literal["eos", "stop", "length", "context"]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is loaded. None leaves the choice to the engine.
+
+    ctx: context length in tokens (None: the model's own, at most `llama.DEFAULT_CTX`).
+    gpu_layers: layers to offload (None: all on "auto" and "gpu", none on "cpu").
+    threads: threads for decode and prefill (None: the physical cores that this process may use).
+    vocab_only: read header and vocabulary only, for `tokenize`; `generate` is then refused.
+    """
+
+    ctx: int | None = None
+    gpu_layers: int | None = None
+    threads: int | None = None
+    device: Device = "auto"
+    vocab_only: bool = False
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The sampler chain, in this order: top-k, top-p, min-p, temperature, a draw with `seed`.
+
+    None takes the model's own default (`general.sampling.*` in its GGUF), else minichat's. temperature 0 takes the best
+    token. top_k 0, top_p 1 and min_p 0 switch their sampler off. seed None draws another one for each answer.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What the engine knows of the model that it has loaded. ctx and ctx_train in tokens."""
+
+    name: str
+    architecture: str
+    template: str | None
+    ctx: int
+    ctx_train: int
+    parameters: int
+    size_bytes: int
+    vocabulary: int
+    threads: int
+    gpu_layers: int
+    backend: str
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts of tokens and seconds of one answer. reused_tokens of the prompt were in the KV cache already."""
+
+    prompt_tokens: int
+    reused_tokens: int
+    answer_tokens: int
+    first_token_s: float
+    prefill_s: float
+    decode_s: float
+    context_tokens: int
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Tokens a second after the first one; 0.0 where there was no second token."""
+        return (self.answer_tokens - 1) / self.decode_s if self.answer_tokens > 1 and self.decode_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """`done` of the prompt's `total` tokens are in the KV cache, `reused` of them from before."""
+
+    done: int
+    total: int
+    reused: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The next piece of the answer: whole characters only."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of an answer: why, the whole text, its token ids (without the end token), and what it cost."""
+
+    reason: Reason
+    text: str
+    tokens: tuple[int, ...]
+    stats: Stats
+
+
+Event = Prefill | Chunk | Done

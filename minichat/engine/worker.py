@@ -1,0 +1,217 @@
+"""The engine process: reads requests from standard input, serves them in order, writes events to standard output.
+
+Two threads: one reads, so that a `stop` is heard in the middle of a decode and the end of the input ends the process
+at once, whatever llama.cpp is doing; the other serves. The protocol keeps a private copy of standard output; the
+public one is pointed at standard error, so that nothing that a C library prints can get between the lines.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from minichat import tokenizer as tokenizers
+from minichat.engine import devices, generation, protocol, sampler
+from minichat.engine.llama import Llama
+from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
+from minichat.template.pieces import from_json
+from quant.errors import EngineError, MinichatError
+
+_PROGRESS_S = 0.1
+
+
+def main() -> None:
+    """Serves until standard input ends."""
+    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    worker = Worker(output)
+    threading.Thread(target=worker.read, args=(sys.stdin.buffer,), daemon=True).start()
+    worker.serve()
+
+
+class Worker:
+    """One engine process: at most one model, one answer at a time."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._requests: queue.SimpleQueue[protocol.Line] = queue.SimpleQueue()
+        self._stop_lock = threading.Lock()
+        self._stop_up_to = 0  # requests up to this id are to stop
+        self._serving = 0
+        self._llama: Llama | None = None
+        self._tokenizer: tokenizers.Tokenizer | None = None
+        self._metadata: dict[str, Any] = {}
+
+    # Requests.
+
+    def read(self, stream: BinaryIO) -> None:
+        """Runs in a thread of its own: queues requests, obeys `stop`, leaves with the front."""
+        for raw in stream:
+            line = protocol.decode(raw)
+            if line.get("op") == "stop":
+                self._stop(int(line["target"]))
+            else:
+                self._requests.put(line)
+        os._exit(0)  # the serving thread may be deep in C
+
+    def serve(self) -> None:
+        """Answers requests, one after another, for ever."""
+        while True:
+            line = self._requests.get()
+            request = int(line["id"])
+            try:
+                with self._stop_lock:
+                    self._serving = request
+                    if self._llama is not None:
+                        self._llama.abort(on=self._stop_up_to >= request)
+                getattr(self, f"_do_{line['op']}")(request, line)
+            except MinichatError as error:
+                self._send(protocol.error_line(request, error))
+            except Exception as error:  # a defect of ours: the front must hear of it
+                self._send(protocol.error_line(request, EngineError(f"{type(error).__name__}: {error}")))
+
+    def _stop(self, target: int) -> None:
+        with self._stop_lock:
+            self._stop_up_to = max(self._stop_up_to, target)
+            if self._llama is not None and self._serving == target:
+                self._llama.abort(on=True)
+
+    def _send(self, line: protocol.Line) -> None:
+        raw = protocol.encode(line)
+        try:
+            while raw:
+                raw = raw[self._output.write(raw) or 0 :]
+        except BrokenPipeError:
+            os._exit(0)  # the front is gone
+
+    def _do_load(self, request: int, line: protocol.Line) -> None:
+        from convert.gguf_file import read_header
+
+        path, options = Path(line["path"]), LoadOptions(**line["options"])
+        header = read_header(path)
+        self._metadata = header.metadata
+        # tiktoken takes 0.25 s for a full vocabulary, as long as llama.cpp reads the file: do both at once.
+        vocabulary = _InBackground(lambda: tokenizers.load(header, self._sentencepiece))
+        llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)))
+        self._tokenizer = vocabulary.result()
+        self._llama = llama
+        info = ModelInfo(
+            name=str(header.metadata.get("general.name", path.stem)),
+            architecture=str(header.metadata.get("general.architecture", "")),
+            template=header.metadata.get("minichat.template"),
+            ctx=llama.ctx,
+            ctx_train=llama.ctx_train,
+            parameters=sum(math.prod(tensor.shape) for tensor in header.tensors),
+            size_bytes=header.file_bytes,
+            vocabulary=llama.vocabulary,
+            threads=llama.threads,
+            gpu_layers=llama.gpu_layers,
+            backend=devices.backend(),
+        )
+        self._send({"id": request, "event": "done", "info": asdict(info)})
+
+    def _do_generate(self, request: int, line: protocol.Line) -> None:
+        llama, tokenizer = self._loaded()
+        prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
+        settings = sampler.resolve(Sampling(**line["sampling"]), self._metadata)
+        with sampler.chain(settings) as samplers:
+            self._stream(
+                request,
+                generation.generate(
+                    llama, tokenizer, prompt, samplers, line["max_tokens"], lambda: self._stop_up_to >= request
+                ),
+            )
+
+    def _do_prefill(self, request: int, line: protocol.Line) -> None:
+        llama, tokenizer = self._loaded()
+        prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
+        begin, at = time.perf_counter(), Prefill(0, 0, 0)
+        for at in generation.prefill(llama, prompt, lambda: self._stop_up_to >= request):
+            self._stream(request, [at])
+        took = time.perf_counter() - begin
+        stats = Stats(len(prompt), at.reused, 0, took, took, 0.0, len(llama.cached))
+        self._stream(request, [Done("stop" if at.done < at.total else "length", "", (), stats)])
+
+    def _do_tokenize(self, request: int, line: protocol.Line) -> None:
+        _, tokenizer = self._loaded(context=False)
+        ids = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
+        control = set(tokenizer.controls.values())
+        spans = [(tokenizer.text(list(run)), is_control) for is_control, run in groupby(ids, control.__contains__)]
+        self._send({"id": request, "event": "done", "tokens": ids, "spans": spans})
+
+    def _do_info(self, request: int, _: protocol.Line) -> None:
+        self._send({"id": request, "event": "done", "info": devices.describe()})
+
+    # Help for the above.
+
+    def _loaded(self, context: bool = True) -> tuple[Llama, tokenizers.Tokenizer]:
+        if self._llama is None or self._tokenizer is None:
+            raise EngineError("no model is loaded")
+        if context and not self._llama.ctx:
+            raise EngineError("only the vocabulary is loaded")
+        return self._llama, self._tokenizer
+
+    def _sentencepiece(self, text: str) -> list[int]:
+        if self._llama is None:
+            raise EngineError("no model is loaded")
+        return self._llama.sentencepiece(text)
+
+    def _progress(self, request: int, fraction: float) -> None:
+        self._send({"id": request, "event": "progress", "fraction": fraction})
+
+    def _stream(self, request: int, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case Chunk():
+                    self._send({"id": request, "event": "chunk", "text": event.text})
+                case Prefill():
+                    self._send({"id": request, "event": "prefill", **asdict(event)})
+                case Done():
+                    self._send({"id": request, "event": "done", **asdict(event)})
+
+
+class _InBackground:
+    """The result of a call that runs in a thread meanwhile; what it raised is raised by `result()`."""
+
+    def __init__(self, call: Callable[[], tokenizers.Tokenizer]) -> None:
+        self._value: tokenizers.Tokenizer | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], tokenizers.Tokenizer]) -> None:
+        try:
+            self._value = call()
+        except BaseException as error:  # carried over to the thread that waits
+            self._error = error
+
+    def result(self) -> tokenizers.Tokenizer:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        if self._value is None:
+            raise EngineError("the tokenizer is not there")
+        return self._value
+
+
+def _throttled(report: Callable[[float], None]) -> Callable[[float], None]:
+    """`report`, called at most every _PROGRESS_S seconds."""
+    last = 0.0
+
+    def maybe(fraction: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PROGRESS_S:
+            last = now
+            report(fraction)
+
+    return maybe

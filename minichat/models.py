@@ -1,0 +1,167 @@
+"""What MODEL on the command line stands for: a GGUF file, in the end.
+
+    ./mistral.gguf, /models/x      a path: anything with a separator, a leading `.` or `~`, or a .gguf at its end
+    demo, demo:q8_0                the model that ships with minichat, converted on first use
+    mistral-small:24b-q4_K_M       a name in the store
+    my-checkpoint                  a checkpoint folder here, if no model has that name; converted on first use
+
+Converted models go into the store, with a stamp of the files that they were made from: if those change, the model is
+made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+from convert import REVISION
+from minichat.store import DEFAULT_TAG, Manifest, ModelName, Store
+from quant.errors import CheckpointError, DataError, GgufError, UsageError
+from quant.types import parse_target
+
+DEMO = "demo"
+_GGUF_MAGIC = b"GGUF"
+
+
+class Progress(Protocol):
+    """What shows long work to a person."""
+
+    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None: ...
+
+
+ShowWork = Callable[[str], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A GGUF file and the name that a person knows it by."""
+
+    name: str
+    path: Path
+
+
+def resolve(text: str, store: Store, show_work: ShowWork) -> Model:
+    """The model that `text` names; a checkpoint is converted first, with `show_work` showing it.
+
+    Raises UsageError for what can be no name, DataError for a model that does not exist, and whatever converting
+    raises.
+    """
+    if _is_path(text):
+        return _from_path(Path(text).expanduser(), store, show_work)
+    wanted = ModelName.parse(text)
+    if wanted.name == DEMO:
+        return _demo(wanted, store, show_work)
+    found = store.find(wanted)
+    if found is None and Path(text).is_dir():
+        return _from_path(Path(text), store, show_work)
+    found = found or store.get(wanted)
+    return Model(found.full_name, store.path(found))
+
+
+def convert_into(
+    store: Store, source: Path, target: str, name: ModelName, show_work: ShowWork, threads: int | None = None
+) -> Manifest:
+    """Converts the checkpoint in `source` into the store under `name`."""
+    from convert.pipeline import convert
+
+    stamp = _stamp(source)
+    tag = name.tag or target
+    with store.incoming() as folder, show_work(f"converting {source.name or source} to {target}") as work:
+        report = convert(
+            source,
+            folder / "model.gguf",
+            target,
+            name=name.name,
+            threads=threads,
+            on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.tensor),
+        )
+        manifest = Manifest(
+            name=name.name,
+            tag=tag,
+            blob=f"sha256-{report.sha256}",
+            size_bytes=report.size_bytes,
+            target=report.target,
+            architecture=report.architecture,
+            template=report.template,
+            parameters=report.parameters,
+            context_length=report.context_length,
+            source=str(source.absolute()),
+            source_stamp=stamp,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        store.add(report.path, manifest)
+    return manifest
+
+
+def name_of_folder(folder: Path) -> str:
+    """A store name for a checkpoint folder.
+
+    >>> name_of_folder(Path("/x/Mistral Small (3)"))
+    'mistral-small-3'
+    """
+    return re.sub(r"[^a-z0-9._-]+", "-", folder.absolute().name.lower()).strip("-._")[:96] or "model"
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or "\\" in text or text.startswith((".", "~")) or text.lower().endswith(".gguf")
+
+
+def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
+    try:
+        if path.is_dir():
+            return _converted(path, ModelName(name_of_folder(path), DEFAULT_TAG), DEFAULT_TAG, store, show_work)
+        with path.open("rb") as file:
+            magic = file.read(len(_GGUF_MAGIC))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot read it: {error.strerror}") from error
+    if magic != _GGUF_MAGIC:
+        raise GgufError(f"{path}: not a GGUF file (`minichat convert` makes one from a checkpoint folder)")
+    return Model(path.name, path)
+
+
+def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Model:
+    tag = wanted.tag or DEFAULT_TAG
+    try:
+        target = parse_target(tag).name
+    except UsageError as error:
+        raise UsageError(f"no model '{wanted}': {error}") from error
+    folder = Path(__file__).parent / "demo" / "model"
+    if not folder.is_dir():
+        raise CheckpointError(f"the demo model is missing from {folder}; install minichat again")
+    return _converted(folder, ModelName(DEMO, target), target, store, show_work)
+
+
+def _converted(folder: Path, name: ModelName, target: str, store: Store, show_work: ShowWork) -> Model:
+    """The model that was made from these very files before, else one made now."""
+    source, stamp = str(folder.absolute()), _stamp(folder)
+    for made in store.models():
+        if (made.source, made.source_stamp, made.target) == (source, stamp, target):
+            with contextlib.suppress(DataError):
+                return Model(made.full_name, store.path(made))
+    taken = store.find(name)
+    if taken is not None and taken.source != source and name.name != DEMO:  # another folder of the same name
+        name = ModelName(f"{name.name}-{hashlib.sha256(source.encode()).hexdigest()[:8]}", name.tag)
+    manifest = convert_into(store, folder, target, name, show_work)
+    return Model(manifest.full_name, store.path(manifest))
+
+
+def _stamp(folder: Path) -> str:
+    """A fingerprint of a folder's files (names, sizes and times, not contents) and of the converter's revision."""
+    digest = hashlib.sha256(str(REVISION).encode())
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                stat = path.stat()
+                digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot read this folder: {error.strerror}") from error
+    return digest.hexdigest()

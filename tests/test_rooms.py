@@ -1,0 +1,95 @@
+"""The arrows between the rooms: who may import whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {"quant": {"quant"}, "convert": {"quant", "convert"}, "minichat": {"quant", "convert", "minichat"}}
+# Third-party packages that only some rooms may touch: path prefixes of their importers.
+DOORS = {
+    "llama_cpp": ("minichat/engine/binding.py", "quant/kernels.py"),
+    "rich": ("minichat/terminal/",),
+    "prompt_toolkit": ("minichat/terminal/",),
+    "huggingface_hub": ("minichat/hub.py",),
+    "socket": ("minichat/hub.py",),
+    "requests": (),
+    "torch": ("minichat/demo/training/",),
+    "transformers": ("minichat/demo/training/",),
+    "mistral_common": ("minichat/demo/training/",),
+}
+# Inside minichat: modules that know almost nothing of the others.
+QUIET = {
+    "minichat/template": {"minichat.template", "quant.errors"},
+    "minichat/conversation.py": {"minichat.template"},
+    "minichat/store.py": {"quant.errors"},
+    "minichat/tokenizer.py": {"minichat.template", "minichat.tekken", "convert.gguf_file", "quant.errors"},
+}
+FRONT = [
+    "minichat.cli",
+    "minichat.store",
+    "minichat.models",
+    "minichat.conversation",
+    "minichat.engine.client",
+    "minichat.terminal.repl",
+]
+HEAVY = ["numpy", "gguf", "llama_cpp", "tiktoken", "huggingface_hub", "rich.markdown", "torch"]
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """All modules that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_rooms_are_imported_one_way() -> None:
+    for file, tree in sources():
+        allowed = ROOMS[file.split("/")[0]]
+        for module in imports(tree):
+            assert module.split(".")[0] not in set(ROOMS) - allowed, f"{file} imports {module}"
+
+
+def test_heavy_packages_are_touched_by_their_rooms_only() -> None:
+    for file, tree in sources():
+        for module in imports(tree):
+            doors = DOORS.get(module.split(".")[0])
+            assert doors is None or file.startswith(doors), f"{file} imports {module}"
+
+
+def test_quiet_modules_know_almost_nothing() -> None:
+    for file, tree in sources():
+        for prefix, allowed in QUIET.items():
+            if file.startswith(prefix):
+                for module in imports(tree):
+                    ours = module.split(".")[0] in ROOMS
+                    assert not ours or any(f"{module}.".startswith(f"{a}.") for a in allowed), f"{file}: {module}"
+
+
+@pytest.mark.parametrize("module", FRONT)
+def test_the_front_is_light(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_engine_leaves_the_llama_class_alone() -> None:
+    code = "import sys; from minichat.engine import binding; binding.load(); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
