@@ -1,0 +1,68 @@
+"""Put a new file in its place whole or not at all.
+
+The file is written beside its destination under a hidden name (".<name>.<random>.part"), synced, and renamed over it.
+Whatever goes wrong before, even Ctrl-C, removes the part and leaves what was there as it was.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from quant.errors import StorageError
+
+# What must stay free beside the new file: a disk filled to its last byte breaks other programs.
+_SPARE_BYTES = 16 << 20
+
+
+@contextlib.contextmanager
+def published(destination: Path) -> Iterator[BinaryIO]:
+    """A file open for writing that becomes `destination` when the block ends without an exception.
+
+    StorageError if a write, the sync or the rename fails.
+    """
+    part = destination.with_name(f".{destination.name[:200]}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(destination)
+        _sync_folder(destination.parent)
+    except OSError as error:
+        raise StorageError(
+            f"{destination} cannot be written: {error.strerror or error}; free some space or choose another place"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def check_destination(destination: Path, size_bytes: int) -> None:
+    """StorageError if `destination` cannot be a file, or its disk has less than `size_bytes` free."""
+    folder = destination.parent
+    if not folder.is_dir():
+        raise StorageError(f"the folder {folder} does not exist: make it, or choose another place")
+    if destination.is_dir():
+        raise StorageError(f"{destination} is a folder: name a file in it")
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be used: {error.strerror or error}") from error
+    if free < size_bytes + _SPARE_BYTES:
+        need, have = size_bytes / 1e9, free / 1e9
+        raise StorageError(f"{destination} needs {need:.2f} GB and {folder} has {have:.2f} GB free: free some space")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself last through a power cut, where the system can (Windows cannot)."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
