@@ -1,0 +1,218 @@
+"""Pieces -> token ids, and token ids -> bytes, exactly as mistral-common makes them.
+
+The vocabulary is read from a GGUF's header. Two kinds are known:
+
+  Tekken         byte-level BPE, through tiktoken (see minichat.tekken): llama.cpp gets it wrong.
+  SentencePiece  through llama.cpp, which gets it right: a function that calls it is handed to `load`.
+
+A text is never searched for control tokens: their ids come from `Control` pieces only. A text that is no valid Unicode
+is repaired as tiktoken does it: a pair of surrogates becomes its character, a lone one U+FFFD.
+
+Loading costs a few hundredths of a second; what encodes is made when it is first needed. Never imports numpy or
+llama_cpp, so the program's front can use it.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Protocol
+
+from minichat.tekken import Bpe
+from minichat.template.pieces import Control, Piece, Text
+from quant.errors import GgufError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+# tokenizer.ggml.token_type, as llama.cpp numbers them
+_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+
+
+class Header(Protocol):
+    """What is needed of a GGUF's header; convert.gguf_file.GgufHeader has it."""
+
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+
+
+def load(header: Header, sentencepiece: Callable[[str], list[int]] | None = None) -> Tokenizer:
+    """The tokenizer for a GGUF's vocabulary.
+
+    sentencepiece: text -> ids as llama.cpp makes them: no BOS, no search for control tokens, the vocabulary's own space
+        before the text. Needed only to encode text with a SentencePiece vocabulary.
+
+    Raises GgufError for a vocabulary of another kind and for one that contradicts itself.
+    """
+    model = header.metadata.get("tokenizer.ggml.model")
+    pre = header.metadata.get("tokenizer.ggml.pre")
+    if model == "gpt2" and pre == "tekken":
+        return TekkenTokenizer(header.metadata)
+    if model == "llama":
+        return SentencePieceTokenizer(header.metadata, sentencepiece)
+    if model is None:
+        raise GgufError("the file has no vocabulary (tokenizer.ggml.model): it is no language model")
+    kind = f"{model!r:.40}" if pre is None else f"{model!r:.40} with {pre!r:.40}"
+    raise GgufError(f"the file's vocabulary is of the kind {kind}; minichat knows Tekken and SentencePiece ('llama')")
+
+
+class Tokenizer(ABC):
+    """One vocabulary.
+
+    controls: the ids of the control tokens by name, such as {"[INST]": 3}.
+    bos, eos: the ids of `<s>` and `</s>`.
+    n_vocab: the ids are 0 to n_vocab - 1.
+
+    Methods raise GgufError for an id outside the vocabulary and for a control token that it lacks.
+    """
+
+    def __init__(self, metadata: dict[str, Any]) -> None:
+        tokens = metadata.get("tokenizer.ggml.tokens")
+        types = metadata.get("tokenizer.ggml.token_type")
+        if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
+            raise GgufError("the file's vocabulary is damaged: tokenizer.ggml.tokens is no list of strings")
+        if not isinstance(types, list) or len(types) != len(tokens):
+            raise GgufError("the file's vocabulary is damaged: tokenizer.ggml.token_type does not fit its tokens")
+        self._tokens: list[str] = tokens
+        self._types: list[int] = types
+        self.n_vocab = len(tokens)
+        self.controls: dict[str, int] = {token: i for i, token in enumerate(tokens) if types[i] == _CONTROL}
+        self.bos = self._special_id(metadata, "tokenizer.ggml.bos_token_id", default=1)
+        self.eos = self._special_id(metadata, "tokenizer.ggml.eos_token_id", default=2)
+
+    def _special_id(self, metadata: dict[str, Any], key: str, default: int) -> int:
+        value = metadata.get(key, default)
+        if type(value) is not int or not 0 <= value < self.n_vocab:
+            raise GgufError(f"the file's vocabulary is damaged: {key} is none of its {self.n_vocab} tokens")
+        return value
+
+    def encode(self, pieces: Iterable[Piece]) -> list[int]:
+        """The ids of a prompt. Each text is tokenized by itself, as mistral-common does it."""
+        ids: list[int] = []
+        for piece in pieces:
+            if isinstance(piece, Control):
+                if piece.name not in self.controls:
+                    raise GgufError(f"the model's vocabulary has no control token {piece.name}: use another template")
+                ids.append(self.controls[piece.name])
+            elif isinstance(piece, Text):
+                ids.extend(self._encode_text(_well_formed(piece.text)) if piece.text else ())
+            else:
+                ids.extend(map(self._checked, piece.ids))
+        return ids
+
+    def _checked(self, token_id: int) -> int:
+        if not 0 <= token_id < self.n_vocab:
+            raise GgufError(f"token {token_id} is not in the model's vocabulary of {self.n_vocab}")
+        return token_id
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of an answer, without its control tokens; bytes that are no UTF-8 become U+FFFD."""
+        parts: list[bytes] = []
+        first = True
+        for token_id in ids:
+            parts.append(self.answer_bytes(token_id, first))
+            first = first and self._types[token_id] == _CONTROL
+        return b"".join(parts).decode("utf-8", errors="replace")
+
+    def answer_bytes(self, token_id: int, first: bool) -> bytes:
+        """`token_bytes` for showing an answer. first: only control tokens, or none, came before it in the answer.
+
+        A text begins with a space in a SentencePiece vocabulary, which is no part of it: the first token loses it.
+        """
+        del first
+        return self.token_bytes(token_id)
+
+    @abstractmethod
+    def _encode_text(self, text: str) -> list[int]:
+        """The ids of a text that is not empty and valid Unicode."""
+
+    @abstractmethod
+    def token_bytes(self, token_id: int) -> bytes:
+        """What the token adds to a text; b"" for a control token. May be a part of a character's UTF-8."""
+
+    @abstractmethod
+    def text(self, ids: Sequence[int]) -> str:
+        """A prompt with its control tokens by name, equal to `.text` of mistral-common's encoded requests.
+
+        A form for people: a `[INST]` that somebody typed looks the same as the control token.
+        """
+
+    def token_text(self, token_id: int) -> str:
+        """One token for display: a control token's name; U+FFFD for a part of a character."""
+        return self.text((token_id,))
+
+
+class TekkenTokenizer(Tokenizer):
+    """Tekken: first control tokens (1,000 in Mistral's own), then the 256 single bytes, then merged ones by rank."""
+
+    def __init__(self, metadata: dict[str, Any]) -> None:
+        super().__init__(metadata)
+        begin = next((i for i, kind in enumerate(self._types) if kind == _NORMAL), self.n_vocab)
+        end = next((i for i in range(begin, self.n_vocab) if self._types[i] != _NORMAL), self.n_vocab)
+        if _NORMAL in self._types[end:]:
+            raise GgufError("the file's vocabulary is damaged: a control token stands among Tekken's ordinary ones")
+        self._ordinary = range(begin, end)
+        self.controls = {token: i for i, token in enumerate(self._tokens) if i not in self._ordinary}
+        self._bpe = Bpe(self._tokens[begin:end])
+
+    def _encode_text(self, text: str) -> list[int]:
+        return [self._ordinary[rank] for rank in self._bpe.encode(text)]
+
+    def token_bytes(self, token_id: int) -> bytes:
+        if self._checked(token_id) not in self._ordinary:
+            return b""
+        return self._bpe.token_bytes[token_id - self._ordinary.start]
+
+    def text(self, ids: Sequence[int]) -> str:
+        parts: list[str] = []
+        for is_ordinary, group in groupby(map(self._checked, ids), key=lambda token_id: token_id in self._ordinary):
+            if is_ordinary:
+                parts.append(b"".join(map(self.token_bytes, group)).decode("utf-8", errors="replace"))
+            else:
+                parts.extend(self._tokens[token_id] for token_id in group)
+        return "".join(parts)
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """SentencePiece: ▁ stands for a space; 256 tokens <0x00> to <0xFF> stand for what has no token of its own."""
+
+    def __init__(self, metadata: dict[str, Any], sentencepiece: Callable[[str], list[int]] | None) -> None:
+        super().__init__(metadata)
+        self._sentencepiece = sentencepiece
+        for token, kind in zip(self._tokens, self._types, strict=True):
+            if kind == _BYTE and not re.fullmatch("<0x[0-9A-F]{2}>", token):
+                raise GgufError(f"the file's vocabulary is damaged: {token!r:.40} is no name of a byte, like <0x0A>")
+
+    def _encode_text(self, text: str) -> list[int]:
+        if self._sentencepiece is None:
+            raise GgufError("a SentencePiece vocabulary encodes text in the engine only")
+        return self._sentencepiece(text)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        kind, token = self._types[self._checked(token_id)], self._tokens[token_id]
+        if kind == _CONTROL:
+            return b""
+        if kind == _BYTE:
+            return bytes.fromhex(token[3:5])
+        return (" \u2047 " if kind == _UNKNOWN else token.replace("▁", " ")).encode("utf-8", errors="replace")
+
+    def answer_bytes(self, token_id: int, first: bool) -> bytes:
+        token = self.token_bytes(token_id)
+        return token[1:] if first and self._types[token_id] == _NORMAL and token.startswith(b" ") else token
+
+    def text(self, ids: Sequence[int]) -> str:
+        return "".join(self._tokens[self._checked(token_id)] for token_id in ids)
+
+
+def _well_formed(text: str) -> str:
+    """The text without surrogates: pairs joined, lone ones as U+FFFD. Most texts have none.
+
+    >>> _well_formed("a\\ud83d\\ude00b\\ud800") == "a\\U0001f600b\\ufffd"
+    True
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
