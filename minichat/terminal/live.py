@@ -1,0 +1,77 @@
+"""Rows at the bottom of the screen: some printed for good, the last ones redrawn until they are good as well.
+
+A row is a string with colours that ends as it began, in no style, and is no wider than the screen. An update rewrites
+from the first row that changed, in one write, so that nothing flickers: what stays is not touched.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from minichat.terminal.output import write
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SGR = re.compile("\x1b\\[[0-9;]*m")
+
+
+def row_cells(row: str) -> int:
+    """Width on the screen, in cells."""
+    from rich.cells import cell_len
+
+    return cell_len(_SGR.sub("", row))
+
+
+class LiveArea:
+    """The cursor stands in the last live row, or, if there is none, at the start of an empty line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: list[str] = []  # the rows on the screen that may still change
+        self._width = console.size.width
+
+    def update(self, final: list[str], live: list[str]) -> None:
+        """Puts `final`, for good, and then `live` in the place of the live rows before.
+
+        Of `live` only the end is shown, as much as the screen holds.
+        """
+        size = self._console.size
+        live = live[-max(size.height - 1, 1) :]
+        before = self._rows_before(size.width, size.height)
+        same = 0
+        if size.width == self._width and before == len(self._live):
+            most = min(before, len(final) + len(live)) - 1  # the last one anew: the cursor ends in it
+            for row in (final + live)[: max(most, 0)]:
+                if row != self._live[same]:
+                    break
+                same += 1
+        if final or live or before:
+            rows = final[same:], live[max(0, same - len(final)) :]
+            write(self._console.file, _sequence(*rows, before - same, size.width))
+        self._live, self._width = live, size.width
+
+    def _rows_before(self, width: int, height: int) -> int:
+        """How many rows of the screen the live rows take now. Terminals break them anew when they get narrower."""
+        if width >= self._width:
+            count = len(self._live)
+        else:
+            count = sum(max(1, -(-row_cells(row) // width)) for row in self._live)
+        return min(count, height)
+
+
+def _sequence(final: list[str], live: list[str], before: int, width: int) -> str:
+    """What draws `final` and `live` over the last `before` rows, the cursor being in the last of them."""
+    parts = ["\r"]
+    if before > 1:
+        parts.append(f"\x1b[{before - 1}A")
+    if before > len(final) + len(live):
+        parts.append("\x1b[J")
+    # After a full row the cursor is still in its last cell, which erasing the rest of the row would take with it.
+    drawn = [row if row_cells(row) >= width else row + "\x1b[K" for row in final + live]
+    parts += [row + "\n" for row in drawn[: len(final)]]
+    if live:
+        # A terminal may think a row wider than we do (emoji): it is cut for now, lest we lose count of the rows.
+        parts += ["\x1b[?7l", "\n".join(drawn[len(final) :]), "\x1b[?7h"]
+    return "".join(parts)

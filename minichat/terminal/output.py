@@ -1,0 +1,73 @@
+"""Writing to a stream: what it is, and how a few words on it are styled. Standard library only.
+
+rich does this and more, but the prompt has to be on the screen before rich is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from typing import IO
+
+from minichat.terminal.sanitize import clean, clean_line
+
+_SGR = {"bold": "1", "dim": "2", "red": "31", "magenta": "35"}
+_COLOURS = {"red", "magenta"}
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether a person reads the stream as it is written."""
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def is_moving(stream: IO[str]) -> bool:
+    """Whether the stream is a terminal that can move its cursor and knows styles."""
+    return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown", "")
+
+
+def columns(stream: IO[str]) -> int:
+    """The terminal's width in cells, 80 if nobody knows."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns
+
+
+def styled(stream: IO[str], text: str, *styles: str) -> str:
+    """`text` in "bold", "dim", "red", "magenta", where the stream can show it; NO_COLOR takes the colours away."""
+    if not is_moving(stream):
+        return text
+    codes = [_SGR[style] for style in styles if not (style in _COLOURS and os.environ.get("NO_COLOR"))]
+    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if codes else text
+
+
+def write(stream: IO[str], text: str) -> None:
+    """Writes and flushes, with a question mark for what the stream's encoding lacks. BrokenPipeError is passed on."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def say(text: str, *styles: str, stream: IO[str] | None = None) -> None:
+    """A remark of the program's own on a line of its own, broken between words where it is too long."""
+    stream = stream or sys.stdout
+    lines = clean(text).split("\n")
+    if is_terminal(stream):
+        width = max(columns(stream) - 1, 10)
+        lines = [part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""]]
+    write(stream, "".join((styled(stream, line, *styles) if line else "") + "\n" for line in lines))
+
+
+def print_error(message: str, stream: IO[str] | None = None) -> None:
+    """One line on stderr: `minichat: …`."""
+    stream = stream or sys.stderr
+    line = clean_line(" ".join(message.split()))
+    write(stream, styled(stream, "minichat:", "red") + f" {line}\n")
