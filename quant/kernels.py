@@ -8,6 +8,7 @@ threads use all cores. Only libggml-base is loaded: llama_cpp itself is not impo
 import ctypes
 import functools
 import importlib.util
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from quant.errors import QuantError
 from quant.types import QuantType
+
+_LARGEST_SQUARABLE = 2.0**55  # its square, times 256, is a finite float32
 
 Job = Callable[[], "NDArray[np.uint8]"]
 
@@ -36,7 +39,7 @@ def quantize(rows: NDArray[np.float32], kind: QuantType, tensor: str) -> NDArray
     if not rows.size:
         return np.empty(0, np.uint8)
     rows = np.ascontiguousarray(rows, np.float32)
-    _check_finite(rows, tensor)
+    _check_weights(rows, kind, tensor)
     if kind.name == "f32":
         return rows.reshape(-1).view(np.uint8)
     n_rows = rows.size // columns
@@ -67,12 +70,15 @@ def stream(jobs: Iterable[Job], threads: int, ahead: int) -> Iterator[NDArray[np
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check_finite(rows: NDArray[np.float32], tensor: str) -> None:
+def _check_weights(rows: NDArray[np.float32], kind: QuantType, tensor: str) -> None:
     with np.errstate(invalid="ignore"):
-        extremes = (rows.min(), rows.max())  # both pass NaN on, and need no array of flags
-    if not np.isfinite(extremes).all():
-        bad = "NaN" if np.isnan(extremes).any() else "infinite"
+        low, high = float(rows.min()), float(rows.max())  # both pass NaN on, and need no array of flags
+    if not (math.isfinite(low) and math.isfinite(high)):
+        bad = "NaN" if math.isnan(low) or math.isnan(high) else "infinite"
         raise QuantError(f"{tensor} holds {bad} weights: the checkpoint is damaged")
+    # Beyond this a quantizer's sums of squares overflow, and Q6_K makes zeros of the block without a word.
+    if kind.scale_offsets and max(-low, high) > _LARGEST_SQUARABLE:
+        raise QuantError(_too_large(tensor, kind))
 
 
 def _check_scales(blocks: NDArray[np.uint8], kind: QuantType, tensor: str) -> None:
@@ -80,7 +86,11 @@ def _check_scales(blocks: NDArray[np.uint8], kind: QuantType, tensor: str) -> No
     for offset in kind.scale_offsets:
         # A float16 whose five exponent bits are all set is infinite or NaN; they stand in its upper byte.
         if ((table[:, offset + 1] & 0x7C) == 0x7C).any():
-            raise QuantError(f"{tensor} holds weights too large for {kind.name}: convert to bf16 or f32")
+            raise QuantError(_too_large(tensor, kind))
+
+
+def _too_large(tensor: str, kind: QuantType) -> str:
+    return f"{tensor} holds weights too large for {kind.name}: convert to bf16 or f32"
 
 
 @functools.cache

@@ -1,0 +1,124 @@
+"""Makes small checkpoints for tests: random weights, a tiny but sound Tekken vocabulary, in any number of shards."""
+
+import base64
+import json
+import shutil
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARDED = Path(__file__).parent / "data" / "checkpoints" / "mistral-hf-sharded"
+
+Tensors = dict[str, NDArray[Any]]  # bfloat16 is held as uint16
+_DTYPES = {"uint16": "BF16", "float16": "F16", "float32": "F32"}
+
+
+def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """float32 to the upper halves of its bits, cut: any bfloat16 will do for a test."""
+    return (np.ascontiguousarray(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def config(
+    *, layers: int = 2, hidden: int = 256, inner: int = 512, heads: int = 4, kv_heads: int = 2,
+    head_dim: int | None = None, vocab: int = 300, tied: bool = False, **more: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """A config.json as transformers 5 writes it."""
+    return {
+        "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_act": "silu", "dtype": "bfloat16",
+        "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "head_dim": head_dim or hidden // heads, "vocab_size": vocab,
+        "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "sliding_window": None, "tie_word_embeddings": tied,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}, **more,
+    }  # fmt: skip
+
+
+def random_tensors(config: Mapping[str, Any], dtype: str = "BF16", seed: int = 0) -> Tensors:
+    """Weights of the right names and shapes, normal with a few outliers, norms about one."""
+    rng = np.random.default_rng(seed)
+    hidden, inner, head_dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    q_rows, kv_rows = config["num_attention_heads"] * head_dim, config["num_key_value_heads"] * head_dim
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
+    for n in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{n}."
+        for part, shape in {
+            "self_attn.q_proj": (q_rows, hidden), "self_attn.k_proj": (kv_rows, hidden),
+            "self_attn.v_proj": (kv_rows, hidden), "self_attn.o_proj": (hidden, q_rows),
+            "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden), "mlp.down_proj": (hidden, inner),
+            "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,),
+        }.items():  # fmt: skip
+            shapes[f"{layer}{part}.weight"] = shape
+    shapes["model.norm.weight"] = (hidden,)
+    if not config["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (config["vocab_size"], hidden)
+    convert = {"BF16": to_bf16, "F16": lambda x: x.astype(np.float16), "F32": lambda x: x}[dtype]
+    return {name: convert(_random(rng, shape)) for name, shape in shapes.items()}
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    values = 0.1 * rng.standard_normal(shape, np.float32)
+    return 1 + values if len(shape) == 1 else values * np.exp2(rng.integers(0, 3, shape)).astype(np.float32)
+
+
+def write_safetensors(
+    path: Path, tensors: Tensors, change_header: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    place = 0
+    for name, values in tensors.items():
+        span = [place, place + values.nbytes]
+        header[name] = {"dtype": _DTYPES[values.dtype.name], "shape": list(values.shape), "data_offsets": span}
+        place += values.nbytes
+    if change_header:
+        change_header(header)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(v.tobytes() for v in tensors.values()))
+
+
+def tekken(n_ranks: int = 280, n_special: int = 20, version: str = "v7") -> dict[str, Any]:
+    """A tekken.json: the single bytes, then pairs and longer tokens of lower-case letters."""
+    ranks = [bytes([n]) for n in range(256)]
+    letters = [bytes([c]) for c in b"etaoinshrdlu"]
+    ranks += [a + b for a in letters for b in letters][: n_ranks - 256]
+    ranks += [a + b + c for a in letters for b in letters for c in letters][: n_ranks - len(ranks)]
+    vocab = [{"rank": n, "token_bytes": base64.b64encode(r).decode(), "token_str": None} for n, r in enumerate(ranks)]
+    settings = {
+        "pattern": r"\p{L}+|\p{N}|[^\p{L}\p{N}]+", "num_vocab_tokens": n_ranks, "version": version,
+        "default_vocab_size": n_ranks + n_special, "default_num_special_tokens": n_special,
+    }  # fmt: skip
+    return {"config": settings, "vocab": vocab}
+
+
+def write_checkpoint(
+    folder: Path, config: Mapping[str, Any], tensors: Tensors | None = None, *, shards: int = 1, dtype: str = "BF16",
+    tokenizer: dict[str, Any] | Path | None = None,
+) -> Path:  # fmt: skip
+    """A whole checkpoint in a new folder. `tokenizer`: a tekken.json's content, or a file to copy."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = random_tensors(config, dtype) if tensors is None else tensors
+    if shards == 1:
+        write_safetensors(folder / "model.safetensors", tensors)
+    else:
+        _write_shards(folder, tensors, shards)
+    if isinstance(tokenizer, Path):
+        shutil.copy(tokenizer, folder / ("tekken.json" if tokenizer.suffix == ".json" else "tokenizer.model"))
+    else:
+        content = tokenizer or tekken(config["vocab_size"] - 20)
+        (folder / "tekken.json").write_text(json.dumps(content))
+    return folder
+
+
+def _write_shards(folder: Path, tensors: Tensors, shards: int) -> None:
+    names, places = list(tensors), {}
+    for n in range(shards):
+        shard = f"model-{n + 1:05d}-of-{shards:05d}.safetensors"
+        here = names[n * len(names) // shards : (n + 1) * len(names) // shards]
+        write_safetensors(folder / shard, {name: tensors[name] for name in here})
+        places |= dict.fromkeys(here, shard)
+    index = {"metadata": {"total_size": sum(v.nbytes for v in tensors.values())}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))

@@ -1,0 +1,80 @@
+"""What llama.cpp itself makes of a file, through the bare bindings: the judge of tests on conversion."""
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
+
+_SILENT = llama_cpp.llama_log_callback(lambda *_: None)  # must stay referenced while it is set
+_F32 = 0
+
+
+def quantize(source: Path, destination: Path, file_type: int) -> bool:
+    """llama_model_quantize; whether it succeeded."""
+    llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype, params.nthread = file_type, 2
+    return llama_cpp.llama_model_quantize(str(source).encode(), str(destination).encode(), ctypes.byref(params)) == 0
+
+
+@contextlib.contextmanager
+def _model(path: Path, vocab_only: bool = False) -> Iterator[Any]:
+    llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = vocab_only
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    assert model, f"llama.cpp does not load {path}"
+    try:
+        yield model
+    finally:
+        llama_cpp.llama_model_free(model)
+
+
+def logits(path: Path, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The logits after each of `ids`, with a float32 cache: (n_tokens, vocab)."""
+    with _model(path) as model:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = params.n_batch = params.n_ubatch = 512
+        params.n_threads = params.n_threads_batch = 2
+        params.type_k = params.type_v = _F32
+        params.flash_attn_type = 0
+        context = llama_cpp.llama_init_from_model(model, params)
+        batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
+        batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.logits[i] = int(token), i, 1
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        assert llama_cpp.llama_decode(context, batch) == 0
+        n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+        result = np.ctypeslib.as_array(llama_cpp.llama_get_logits(context), (len(ids), n_vocab)).copy()
+        llama_cpp.llama_batch_free(batch)
+        llama_cpp.llama_free(context)
+    return result
+
+
+@contextlib.contextmanager
+def vocabulary(path: Path) -> Iterator[Any]:
+    """The vocabulary of a file, for `tokenize` and `piece`."""
+    with _model(path, vocab_only=True) as model:
+        yield llama_cpp.llama_model_get_vocab(model)
+
+
+def tokenize(vocab: Any, text: str) -> list[int]:
+    """Plain text to ids: nothing added before or after, no control token seen in it."""
+    data = text.encode()
+    ids = (llama_cpp.llama_token * (len(data) + 8))()
+    count = llama_cpp.llama_tokenize(vocab, data, len(data), ids, len(ids), False, False)
+    assert count >= 0
+    return list(ids[:count])
+
+
+def piece(vocab: Any, token: int) -> bytes:
+    buffer = ctypes.create_string_buffer(4096)
+    count = llama_cpp.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, True)
+    return buffer.raw[:count]

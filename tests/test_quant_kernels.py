@@ -1,0 +1,147 @@
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+import llama_oracle
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from quant.errors import QuantError
+from quant.kernels import Job, quantize, stream
+from quant.types import by_name, parse_target
+
+KINDS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q5_0", "q5_1", "q4_K", "q5_K", "q6_K")
+Rows = NDArray[np.float32]
+
+
+def samples() -> dict[str, Rows]:
+    """(rows, 512) arrays that touch the corners of the quantizers."""
+    rng = np.random.default_rng(7)
+    normal = rng.standard_normal((9, 512)).astype(np.float32)
+    return {
+        "normal": normal,
+        "heavy": rng.standard_cauchy((9, 512)).astype(np.float32).clip(-1e4, 1e4),
+        "bfloat16": (normal.view(np.uint32) & 0xFFFF0000).view(np.float32),
+        "constant": np.full((3, 512), -0.37, np.float32),
+        "zero": np.zeros((3, 512), np.float32),
+        "sparse": normal * (rng.random((9, 512)) < 0.02),
+        "tiny": normal * np.float32(1e-30),
+        "subnormal halves": normal * np.float32(1e-6),
+        "one row": normal[0],
+    }
+
+
+@pytest.mark.parametrize("target", ["fp16", "bf16", "q8_0", "q4_0", "q5_0", "q4_K_M", "q5_K_M", "q6_K"])
+def test_bytes_are_llama_quantizes(tmp_path: Path, target: str) -> None:
+    """A file of one layer whose tensors are the samples, through llama_model_quantize and through us."""
+    source, made = tmp_path / "source.gguf", tmp_path / "made.gguf"
+    writer = gguf.GGUFWriter(source, "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(64)
+    writer.add_embedding_length(512)
+    writer.add_feed_forward_length(512)
+    writer.add_head_count(8)
+    writer.add_layer_norm_rms_eps(1e-5)
+    rows = {f"blk.0.{name.replace(' ', '_')}.weight": r for name, r in samples().items() if name != "one row"}
+    rows["output.weight"] = samples()["normal"]
+    for name, values in rows.items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert llama_oracle.quantize(source, made, parse_target(target).file_type)
+    for tensor in gguf.GGUFReader(made).tensors:
+        kind = by_name(gguf.GGMLQuantizationType(tensor.tensor_type).name.lower().replace("_k", "_K"))
+        assert quantize(rows[tensor.name], kind, tensor.name).tobytes() == tensor.data.tobytes(), tensor.name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_of_rows_make_the_bytes_of_the_whole(kind: str) -> None:
+    for rows in samples().values():
+        whole = quantize(rows, by_name(kind), "w").tobytes()
+        parts = [quantize(part, by_name(kind), "w").tobytes() for part in np.array_split(np.atleast_2d(rows), 3)]
+        assert b"".join(parts) == whole
+        assert len(whole) == by_name(kind).nbytes(rows.size)
+
+
+def test_float16_rounds_to_nearest_even_as_numpy() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.integers(0, 1 << 32, 1 << 16, dtype=np.uint32).view(np.float32)
+    values = np.where(np.abs(values) < 65520, values, 0).astype(np.float32)  # NaN, too, becomes 0
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = np.sort(halves[np.isfinite(halves)].astype(np.float32))
+    ties = (halves[1:] + halves[:-1]) / 2
+    for rows in (values, halves, ties):
+        assert quantize(rows, by_name("f16"), "w").tobytes() == rows.astype(np.float16).tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite")])
+def test_weights_that_are_no_numbers_are_refused(kind: str, bad: float, word: str) -> None:
+    rows = samples()["normal"].copy()
+    rows[4, 300] = bad
+    with pytest.raises(QuantError, match=rf"^blk.3.attn_q.weight holds {word} weights"):
+        quantize(rows, by_name(kind), "blk.3.attn_q.weight")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("f32", "bf16")])
+@pytest.mark.parametrize("size", [1e9, -1e9, 1e30])
+def test_weights_beyond_the_scales_are_refused(kind: str, size: float) -> None:
+    rows = np.zeros((2, 512), np.float32)
+    rows[1, 100] = size
+    with pytest.raises(QuantError, match=rf"^w holds weights too large for {kind}"):
+        quantize(rows, by_name(kind), "w")
+
+
+@pytest.mark.parametrize("kind", ["f32", "bf16"])
+def test_large_weights_stay_where_they_fit(kind: str) -> None:
+    assert quantize(np.full(256, 1e30, np.float32), by_name(kind), "w").size
+
+
+def test_rows_that_do_not_fill_blocks_are_refused() -> None:
+    with pytest.raises(QuantError, match="rows of 100 weights do not fill blocks of 256"):
+        quantize(np.zeros((4, 100), np.float32), by_name("q4_K"), "w")
+
+
+def result(number: int) -> NDArray[np.uint8]:
+    return np.array([number], np.uint8)
+
+
+def test_a_stream_keeps_its_order_and_its_bound() -> None:
+    begun: list[int] = []
+
+    def jobs() -> Iterator[Job]:
+        for n in range(40):
+            begun.append(n)
+
+            def job(n: int = n) -> NDArray[np.uint8]:
+                time.sleep(0.002 if n % 3 else 0.01)
+                return result(n)
+
+            yield job
+
+    seen = []
+    for blocks in stream(jobs(), threads=4, ahead=6):
+        seen.append(int(blocks[0]))
+        assert len(begun) - len(seen) < 6
+    assert seen == list(range(40))
+
+
+def test_an_error_in_a_stream_ends_it() -> None:
+    ran = threading.Event()
+
+    def bad() -> NDArray[np.uint8]:
+        raise QuantError("w holds NaN weights")
+
+    def late() -> NDArray[np.uint8]:
+        ran.set()
+        return result(1)
+
+    with pytest.raises(QuantError, match="w holds NaN"):
+        list(stream([bad, *[lambda: result(0)] * 3, late], threads=1, ahead=2))
+    assert not ran.is_set()
+    assert not [t for t in threading.enumerate() if t.name.startswith("quantize")]
