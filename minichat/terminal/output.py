@@ -56,13 +56,17 @@ def write(stream: IO[str], text: str) -> None:
     stream.flush()
 
 
-def say(text: str, *styles: str, stream: IO[str] | None = None) -> None:
-    """A remark of the program's own on a line of its own, broken between words where it is too long."""
+def say(text: str, *styles: str, hanging: int = 0, stream: IO[str] | None = None) -> None:
+    """A remark of the program's own on lines of its own, broken between words where they are too long.
+
+    hanging: cells that the lines after a break are indented by.
+    """
     stream = stream or sys.stdout
     lines = clean(text).split("\n")
     if is_terminal(stream):
         width = max(columns(stream) - 1, 10)
-        lines = [part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""]]
+        wrap = textwrap.TextWrapper(width, subsequent_indent=" " * min(hanging, width // 2), break_on_hyphens=False)
+        lines = [part for line in lines for part in wrap.wrap(line) or [""]]
     write(stream, "".join((styled(stream, line, *styles) if line else "") + "\n" for line in lines))
 
 

@@ -1,0 +1,129 @@
+"""How far long work has come, on stderr: a moving line on a terminal, now and then a line in a pipe.
+
+One line that is redrawn in place needs no library, and must not cost the prompt's start an import.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import IO
+
+from minichat.terminal.output import columns, is_moving, styled, write
+from minichat.terminal.sanitize import clean_line
+from minichat.terminal.units import format_bytes, format_duration
+
+_REDRAW_S = 0.1
+_PIPE_S = 10.0  # between two lines in a pipe
+_WINDOW_S = 15.0  # the rate is that of the last seconds
+_WORTH_TELLING_S = 2.0
+_BAR_CELLS = 24
+
+
+class StatusLine:
+    """A dim line that is there while something lasts, and then gone. Nothing at all where the cursor cannot move."""
+
+    def __init__(self, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._moves = is_moving(self._stream)
+        self._shown = ""
+        self._next_s = 0.0
+
+    def show(self, text: str) -> None:
+        """Puts `text` in the place of the line before; a change too soon after the last one is left out."""
+        from rich.cells import set_cell_size
+
+        now = self._clock()
+        if not self._moves or text == self._shown or (self._shown and now < self._next_s):
+            return
+        self._next_s = now + _REDRAW_S
+        line = clean_line(text)
+        width = columns(self._stream) - 1
+        line = set_cell_size(line, width).rstrip() if len(line) * 2 > width else line
+        write(self._stream, "\r" + styled(self._stream, line, "dim") + "\x1b[K")
+        self._shown = text
+
+    def clear(self) -> None:
+        if self._shown:
+            write(self._stream, "\r\x1b[K")
+            self._shown = ""
+
+
+class WorkProgress:
+    """`with WorkProgress("converting demo to q4_K_M") as progress: progress.update(done_bytes, total_bytes, "blk.0…")`
+
+    Work that took long enough to be worth telling ends with a line that says how much it was and how long it took.
+    """
+
+    def __init__(self, title: str, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._title = clean_line(title)
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._status = StatusLine(self._stream, clock)
+        self._moves = is_moving(self._stream)
+        self._start_s = self._said_s = clock()
+        self._said = False
+        self._samples: deque[tuple[float, int]] = deque()
+        self._done = 0
+
+    def __enter__(self) -> WorkProgress:
+        self._start_s = self._said_s = self._clock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.clear()
+        took_s = self._clock() - self._start_s
+        if kind is None and (self._said or (self._moves and took_s >= _WORTH_TELLING_S)):
+            rate = f" ({format_bytes(self._done / took_s)}/s)" if took_s > 0 else ""
+            write(self._stream, f"{self._title}: {format_bytes(self._done)} in {format_duration(took_s)}{rate}\n")
+
+    def update(self, done_bytes: int, total_bytes: int, detail: str = "") -> None:
+        """May be called as often as you like."""
+        now = self._clock()
+        self._done = done_bytes
+        if not self._samples or now - self._samples[-1][0] >= _REDRAW_S:
+            self._samples.append((now, done_bytes))
+            while now - self._samples[0][0] > _WINDOW_S:
+                self._samples.popleft()
+        if self._moves:
+            self._status.show(self._line(done_bytes, total_bytes, detail, columns(self._stream) - 1))
+        elif now - self._said_s >= _PIPE_S:
+            write(self._stream, self._line(done_bytes, total_bytes, "", 200, bar=False) + "\n")
+            self._said_s, self._said = now, True
+
+    def _line(self, done: int, total: int, detail: str, width: int, *, bar: bool = True) -> str:
+        """As much as fits, the less important parts left out first: the detail, the bar, the sizes, the rate."""
+        from rich.cells import cell_len
+
+        share = min(done / total, 1.0) if total > 0 else 0.0
+        rate = self._rate()
+        left = format_duration((total - done) / rate) + " left" if rate > 0 and total > done else ""
+        full = int(share * _BAR_CELLS)
+        parts = {
+            "title": self._title,
+            "bar": "━" * full + "╌" * (_BAR_CELLS - full) if bar else "",
+            "share": f"{share:.0%}",
+            "sizes": f"{format_bytes(done)} of {format_bytes(total)}",
+            "rate": f"{format_bytes(rate)}/s" if rate > 0 else "",
+            "left": left,
+            "detail": clean_line(detail),
+        }
+        for name in ("", "detail", "bar", "sizes", "rate"):
+            parts.pop(name, None)
+            line = "  ".join(part for part in parts.values() if part)
+            if cell_len(line) <= width:
+                break
+        return line
+
+    def _rate(self) -> float:
+        """Bytes a second over the last seconds; 0 while that is not known."""
+        if len(self._samples) < 2:
+            return 0.0
+        (start_s, before), (end_s, after) = self._samples[0], self._samples[-1]
+        return (after - before) / (end_s - start_s)

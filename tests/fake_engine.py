@@ -1,0 +1,77 @@
+"""An engine that answers from a script: the interface of `minichat.engine.client.Engine`, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason, Sampling, Stats
+from minichat.template.pieces import Piece
+from quant.errors import ContextError, EngineError, MinichatError
+
+INFO = ModelInfo("fake", "llama", "v7-tekken", 4096, 4096, 1000, 2000, "q4_K_M", 4096, 1, 0, "cpu")
+
+
+class FakeEngine:
+    """`answers`: per answer its chunks; an exception among them is raised, a function called, in its turn.
+
+    A token is a character. `limit`: the most pieces that a prompt may have.
+    """
+
+    def __init__(
+        self,
+        *answers: Sequence[str | MinichatError | Callable[[], object]],
+        limit: int = 10**9,
+        failure: MinichatError | None = None,
+    ) -> None:
+        self.answers = list(answers)
+        self.limit, self.failure = limit, failure
+        self.prompts: list[list[Piece]] = []
+        self.stops = 0
+        self.stopped = self.closed = False
+
+    def wait_loaded(self, on_progress: Callable[[float], None] | None = None) -> ModelInfo:
+        if on_progress is not None:
+            on_progress(0.5)
+        if self.failure is not None:
+            raise self.failure
+        return INFO
+
+    def generate(
+        self, pieces: Sequence[Piece], sampling: Sampling | None = None, max_tokens: int | None = None
+    ) -> Iterator[Event]:
+        self.prompts.append(list(pieces))
+        self.sampling = sampling
+        self.stopped = False
+        return self._events(list(pieces), max_tokens)
+
+    def _events(self, pieces: list[Piece], max_tokens: int | None) -> Iterator[Event]:
+        if self.closed:
+            raise EngineError("the engine died: exit code 0")
+        if len(pieces) > self.limit:
+            raise ContextError(f"the prompt has {len(pieces)} tokens, the context holds {self.limit}")
+        yield Prefill(len(pieces), len(pieces), 0)
+        said = ""
+        reason: Reason = "eos"
+        for part in self.answers.pop(0):
+            if callable(part):
+                part()
+            elif isinstance(part, str):
+                said += part
+                yield Chunk(part)
+            else:
+                raise part
+            if self.stopped:
+                reason = "stop"
+                break
+            if max_tokens is not None and len(said) >= max_tokens:
+                reason = "length"
+                break
+        tokens = tuple(map(ord, said))
+        yield Done(reason, said, tokens, Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens)))
+
+    def stop(self) -> None:
+        self.stops += 1
+        self.stopped = True
+
+    def close(self) -> None:
+        self.closed = True

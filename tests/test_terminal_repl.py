@@ -1,0 +1,262 @@
+"""Whole chats: keys in, transcript out, with a fake engine."""
+
+from __future__ import annotations
+
+import signal
+import stat
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+from fake_screen import Screen
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from minichat.conversation import Conversation
+from minichat.engine.types import Sampling, Stats
+from minichat.template.messages import Message
+from minichat.terminal import commands
+from minichat.terminal.chat import Chat
+from minichat.terminal.prompt import open_history, toolbar_text
+from minichat.terminal.repl import run_repl
+from quant.errors import EngineError, GgufError
+
+CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """stdout as a terminal of 60 columns; what prompt_toolkit draws is not in it."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "24")
+    return Screen(60, 24)
+
+
+def chat_with(engine: FakeEngine, *others: FakeEngine, **fields: Any) -> Chat:
+    opened = iter(others)
+    return Chat(
+        engine=engine,  # type: ignore[arg-type]
+        open_engine=lambda: next(opened),  # type: ignore[arg-type,return-value]
+        conversation=Conversation("v7-tekken"),
+        sampling=Sampling(),
+        max_tokens=fields.pop("max_tokens", None),
+        model_name="demo:q4_K_M",
+        history_path=fields.pop("history_path", None),
+    )
+
+
+def type_into(screen: Screen, chat: Chat, keys: str) -> int:
+    with redirect_stdout(screen), create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        pipe.send_text(keys)
+        return run_repl(chat)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_question_and_answer(screen: Screen) -> None:
+    engine = FakeEngine(["Hello", ", *you*."], ["Fine."])
+    chat = chat_with(engine)
+    assert type_into(screen, chat, f"Hi{ENTER}How are you?{ENTER}{CTRL_D}") == 0
+    assert screen.text() == ["Hello, you.", "", "Fine."]
+    assert chat.conversation.messages == [
+        Message("user", "Hi"),
+        Message("assistant", "Hello, *you*.", tuple(map(ord, "Hello, *you*."))),
+        Message("user", "How are you?"),
+        Message("assistant", "Fine.", tuple(map(ord, "Fine."))),
+    ]
+    assert engine.closed
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(screen: Screen) -> None:
+    engine = FakeEngine(["One", " two", interrupt, " three"], ["Four."])
+    chat = chat_with(engine)
+    before = signal.getsignal(signal.SIGINT)
+    assert type_into(screen, chat, f"Count{ENTER}Go on{ENTER}/bye{ENTER}") == 0
+    assert screen.text() == ["One two", "(stopped)", "", "Four."]
+    assert [m.content for m in chat.conversation.messages] == ["Count", "One two", "Go on", "Four."]
+    assert chat.conversation.messages[1].tokens == tuple(map(ord, "One two"))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_answer_stopped_before_it_began_leaves_no_turn(screen: Screen) -> None:
+    chat = chat_with(FakeEngine([interrupt, "never"], ["Yes."]))
+    type_into(screen, chat, f"Count{ENTER}Are you there?{ENTER}{CTRL_D}")
+    assert screen.text() == ["(stopped)", "", "Yes."]
+    assert [m.content for m in chat.conversation.messages] == ["Are you there?", "Yes."]
+
+
+def test_an_engine_that_does_not_stop_is_ended(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minichat.terminal.interrupt._PATIENCE_S", -1.0)
+    stuck, fresh = FakeEngine(["One", interrupt, "x"]), FakeEngine(["Here."])
+    monkeypatch.setattr(stuck, "stop", interrupt_once(stuck))
+    chat = chat_with(stuck, fresh)
+    type_into(screen, chat, f"Count{ENTER}And now?{ENTER}{CTRL_D}")
+    assert stuck.closed
+    assert screen.text() == [
+        "One",
+        "minichat: the engine did not stop; it was ended and starts ",
+        "again",
+        "",
+        "Here.",
+    ] or screen.text() == ["One", "minichat: the engine did not stop; it was ended and starts a", "gain", "", "Here."]
+
+
+def interrupt_once(engine: FakeEngine) -> Callable[[], None]:
+    """A stop that does nothing, but the user presses Ctrl-C again."""
+
+    def stop() -> None:
+        if not engine.stops:
+            engine.stops += 1
+            interrupt()
+
+    return stop
+
+
+def test_clear_forgets_the_conversation(screen: Screen) -> None:
+    engine = FakeEngine(["I see."], ["Who?"])
+    chat = chat_with(engine)
+    chat.conversation.system = "Be brief."
+    type_into(screen, chat, f"I am Ann{ENTER}/clear{ENTER}Who am I?{ENTER}{CTRL_D}")
+    assert screen.text() == ["I see.", "", "the conversation starts afresh", "Who?"]
+    assert [m.content for m in chat.conversation.messages] == ["Who am I?", "Who?"]
+    assert chat.conversation.system == "Be brief."
+
+
+def test_unknown_commands_suggest_the_nearest_and_go_on(screen: Screen) -> None:
+    engine = FakeEngine(["Yes."])
+    chat = chat_with(engine)
+    type_into(screen, chat, f"/claer{ENTER}/xyzzy{ENTER}/usr/bin?{ENTER}/BYE{ENTER}")
+    assert " ".join(screen.text()) == (
+        "no command /claer: did you mean /clear? (to send it as a message, put a space before it) "
+        "no command /xyzzy: /help lists them (to send it as a message, put a space before it) Yes."
+    )
+    assert [m.content for m in chat.conversation.messages] == ["/usr/bin?", "Yes."]
+
+
+def test_help_lists_every_command_and_key(screen: Screen) -> None:
+    type_into(screen, chat_with(FakeEngine()), f"/help{ENTER}/bye{ENTER}")
+    shown = "\n".join(screen.text())
+    for command in commands.COMMANDS:
+        assert f"/{command.name}" in shown
+    assert "Ctrl-C" in shown
+
+
+def test_ctrl_c_at_the_prompt_clears_the_line(screen: Screen) -> None:
+    engine = FakeEngine(["Ok."])
+    chat = chat_with(engine)
+    type_into(screen, chat, f"wrong{CTRL_C}{CTRL_C}right{ENTER}{CTRL_D}")
+    assert [m.content for m in chat.conversation.messages] == ["right", "Ok."]
+
+
+def test_many_lines_are_one_message(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["Ok."], ["Ok."]))
+    pasted = "\x1b[200~first\r\nsecond\n\nthird\x1b[201~"
+    type_into(screen, chat, f"a\nb\x1b\rc{ENTER}{pasted}{ENTER}{CTRL_D}")
+    assert [m.content for m in chat.conversation.messages][::2] == ["a\nb\nc", "first\nsecond\n\nthird"]
+
+
+def test_blank_messages_are_not_sent(screen: Screen) -> None:
+    engine = FakeEngine()
+    type_into(screen, chat_with(engine), f"{ENTER}  {ENTER}{CTRL_D}")
+    assert engine.prompts == []
+
+
+def test_a_dead_engine_is_one_line_and_reload_starts_another(screen: Screen) -> None:
+    dead, fresh = FakeEngine(["Half an ans", EngineError("the engine died: SIGABRT")]), FakeEngine(["Whole."])
+    chat = chat_with(dead, fresh)
+    chat.conversation.ask("Hi")
+    chat.conversation.answer("Hello", (1,))
+    type_into(screen, chat, f"Go{ENTER}/reload{ENTER}Go{ENTER}{CTRL_D}")
+    assert screen.text() == [
+        "Half an ans",
+        "minichat: the engine died: SIGABRT",
+        "",
+        "the engine starts again; the conversation is still there",
+        "Whole.",
+    ]
+    assert dead.closed
+    assert fresh.closed
+    assert [m.content for m in chat.conversation.messages] == ["Hi", "Hello", "Go", "Whole."]
+
+
+def test_a_model_that_does_not_load_is_one_line(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(failure=GgufError("demo.gguf: no GGUF")))
+    type_into(screen, chat, f"Hi{ENTER}{CTRL_D}")
+    assert screen.text() == ["minichat: demo.gguf: no GGUF"]
+    assert chat.conversation.messages == []
+
+
+def test_older_turns_are_forgotten_to_make_room(screen: Screen) -> None:
+    engine = FakeEngine(["1"], ["2"], ["3"], limit=8)  # <s>[INST]?[/INST] and 1</s> are 6 pieces
+    chat = chat_with(engine)
+    type_into(screen, chat, f"a{ENTER}b{ENTER}c{ENTER}{CTRL_D}")
+    assert (
+        " ".join(screen.text()).count("(the oldest 2 messages no longer fit into the context and were forgotten)") >= 1
+    )
+    assert [m.content for m in chat.conversation.messages][-2:] == ["c", "3"]
+    assert len(chat.conversation.messages) < 6
+
+
+def test_a_message_that_is_too_long_is_taken_back_and_nothing_forgotten(screen: Screen) -> None:
+    engine = FakeEngine(["1"], limit=4)
+    chat = chat_with(engine)
+    chat.history_path = None
+    type_into(screen, chat, f"a{ENTER}{CTRL_D}")
+    engine.limit, engine.closed = 3, False
+    type_into(screen, chat, f"b{ENTER}{CTRL_D}")
+    assert screen.text() == ["1", "", "minichat: the prompt has 4 tokens, the context holds 3"]
+    assert [m.content for m in chat.conversation.messages] == ["a", "1"]
+
+
+def test_an_answer_cut_by_max_tokens_says_so(screen: Screen) -> None:
+    type_into(screen, chat_with(FakeEngine(["abc", "def", "ghi"]), max_tokens=4), f"Hi{ENTER}{CTRL_D}")
+    assert screen.text() == ["abcdef", "(stopped at the limit of --max-tokens)"]
+
+
+def test_what_the_model_says_cannot_drive_the_terminal(screen: Screen) -> None:
+    type_into(screen, chat_with(FakeEngine(["\x1b", "[2J\x9b", "&#x202e;x"])), f"Hi{ENTER}{CTRL_D}")
+    assert screen.text() == ["␛[2J<U+009B><U+202E>x"]
+
+
+def test_history_is_private_and_kept(screen: Screen, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "history"
+    type_into(screen, chat_with(FakeEngine(["1"]), history_path=path), f"first question{ENTER}{CTRL_D}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    chat = chat_with(FakeEngine(["2"]), history_path=path)
+    type_into(screen, chat, f"\x1b[A{ENTER}{CTRL_D}")
+    assert chat.conversation.messages[0].content == "first question"
+
+
+def test_history_that_cannot_be_kept_does_not_stop_the_chat(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    type_into(screen, chat_with(FakeEngine(["1"]), history_path=tmp_path / "file" / "history"), f"a{ENTER}{CTRL_D}")
+    history = open_history(tmp_path / "history")
+    (tmp_path / "history").unlink()
+    (tmp_path / "history").mkdir()
+    history.store_string("a")
+    assert screen.text() == ["1"]
+
+
+def test_bytes_that_are_no_text_are_replaced(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"]))
+    with redirect_stdout(screen), create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        pipe.send_bytes(b"a\xffb\r\x04")
+        run_repl(chat)
+    assert chat.conversation.messages[0].content == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_the_toolbar_tells_context_and_speed() -> None:
+    chat = chat_with(FakeEngine())
+    assert toolbar_text(chat) == "demo:q4_K_M"
+    chat.info = FakeEngine().wait_loaded()
+    chat.stats = Stats(10, 0, 101, 0.1, 0.1, 2.0, 1111)
+    assert toolbar_text(chat) == "demo:q4_K_M · 1,111 of 4,096 tokens · 50 tokens/s"
