@@ -92,7 +92,7 @@ def _content(item: dict[str, object], role: str, where: str) -> str:
 def _chunk(chunk: object, where: str) -> str:
     kind = chunk.get("type") if isinstance(chunk, dict) else None
     if not isinstance(chunk, dict) or kind != "text":
-        raise TemplateError(f"{where} has content of type {_quoted(kind)}; minichat knows text only")
+        raise TemplateError(f"{where} has content of the type {_quoted(kind)}; minichat knows only text")
     text = chunk.get("text")
     if not isinstance(text, str) or set(chunk) != {"type", "text"}:
         raise TemplateError(f'{where}: a text chunk is {{"type": "text", "text": "..."}} and nothing else')
@@ -101,4 +101,6 @@ def _chunk(chunk: object, where: str) -> str:
 
 def _quoted(value: object) -> str:
     """A value from outside, short and on one line."""
-    return json.dumps(value, default=str)[:60]
+    if isinstance(value, str):
+        return json.dumps(value[:40])
+    return "null" if value is None else "that is no string"
