@@ -88,8 +88,8 @@ class Bpe:
         for part, is_space_run in cut_space_runs(text, LONGEST_SPACE_RUN):
             encoder = self._whole_encoder if is_space_run else self._encoder
             try:
-                ranks += encoder.encode_ordinary(part)
-            except ValueError as error:
+                ranks += encoder.encode(part, disallowed_special=())
+            except ValueError as error:  # its regex gave up
                 raise TemplateError(f"a text of {len(text)} characters cannot be tokenized: {error!s:.100}") from error
         return ranks
 

@@ -29,7 +29,7 @@ from random_text import CONTROL_NAMES, SENTENCES, random_text
 from minichat import tekken
 from minichat.template.pieces import Control, Text, Tokens
 from minichat.tokenizer import Tokenizer, load
-from quant.errors import GgufError
+from quant.errors import GgufError, TemplateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +146,12 @@ def test_space_runs_that_overflow_tiktoken(text: str) -> None:
     assert b"".join(map(ours.token_bytes, ids)) == text.encode()
     # The same run at a third of its length has the same tokens, over and over.
     assert set(ids) == set(ours.encode([Text(text.replace(" " * 800_000, "").replace("\u3000\t" * 400_000, ""))]))
+
+
+def test_a_text_that_tiktoken_cannot_cut_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tekken, "LONGEST_SPACE_RUN", 10**7)
+    with pytest.raises(TemplateError, match="a text of 1200000 characters cannot be tokenized"):
+        tokenizer("v3-tekken").encode([Text(" " * 1_200_000)])
 
 
 @pytest.mark.parametrize(
