@@ -54,6 +54,9 @@ class Llama:
         params = c.llama_model_default_params()
         params.n_gpu_layers = self.gpu_layers
         params.vocab_only = options.vocab_only
+        # llama.cpp's AMX kernels crash on quantized weights (SIGSEGV in ggml_backend_amx_mul_mat, seen with q4_K, q6_K
+        # and q8_0; llama.cpp issue 20824). A build that has them takes the ordinary kernels.
+        params.use_extra_bufts = b"AMX_INT8 = 1" not in c.llama_print_system_info()
 
         def progress(fraction: float, _: Any) -> bool:
             if on_progress is not None:
@@ -139,8 +142,8 @@ class Llama:
         if not 0 < len(ids) <= BATCH or len(self.cached) + len(ids) > self.ctx:
             raise EngineError(f"a batch of {len(ids)} tokens at position {len(self.cached)} of {self.ctx}")
         c = self._c
-        batch = c.llama_batch_get_one((c.llama_token * len(ids))(*ids), len(ids))
-        status = c.llama_decode(self._context, batch)
+        tokens = (c.llama_token * len(ids))(*ids)  # (len(ids),) int32; the batch only points at it
+        status = c.llama_decode(self._context, c.llama_batch_get_one(tokens, len(ids)))
         if status == 0:
             self.cached.extend(ids)
             return True

@@ -46,11 +46,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What the engine knows of the model that it has loaded. ctx and ctx_train in tokens."""
+    """What the engine knows of the model that it has loaded. ctx and ctx_train in tokens.
+
+    template: what minichat's converter recorded; None for a base model, or for a file made by others.
+    foreign_template: the file carries a template that minichat did not write (`tokenizer.chat_template`).
+    """
 
     name: str
     architecture: str
     template: str | None
+    foreign_template: bool
     ctx: int
     ctx_train: int
     parameters: int

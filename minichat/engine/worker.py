@@ -108,6 +108,7 @@ class Worker:
             name=str(header.metadata.get("general.name", path.stem)),
             architecture=str(header.metadata.get("general.architecture", "")),
             template=header.metadata.get("minichat.template"),
+            foreign_template="tokenizer.chat_template" in header.metadata,
             ctx=llama.ctx,
             ctx_train=llama.ctx_train,
             parameters=sum(math.prod(tensor.shape) for tensor in header.tensors),

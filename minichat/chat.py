@@ -1,0 +1,112 @@
+"""`minichat run`: one answer, or a chat, from a model that is being loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from minichat.conversation import Conversation
+from minichat.engine.client import Engine
+from minichat.engine.types import Done, LoadOptions, ModelInfo, Sampling, Stats
+from minichat.template import VERSIONS
+from quant.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from minichat.models import Model
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a person may choose for a run. max_tokens: the longest answer; template: over the model's own."""
+
+    system: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    max_tokens: int | None = None
+    load: LoadOptions = field(default_factory=LoadOptions)
+    template: str | None = None
+
+
+def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
+    """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error."""
+    with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
+        from minichat.terminal.answer import answer_once
+        from minichat.terminal.output import say
+
+        info = engine.wait_loaded()
+        conversation = Conversation(template_of(model.name, info, options.template), options.system)
+        conversation.ask(question)
+        with io.StringIO() if as_json else contextlib.nullcontext(sys.stdout) as out:
+            done = answer_once(engine, conversation, options.sampling, options.max_tokens, out)
+        if as_json:
+            sys.stdout.write(_as_json(model.name, conversation.template, done))
+        if with_stats:
+            say(describe_stats(done.stats), stream=sys.stderr)
+        if done.reason == "context":
+            say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
+
+
+def chat(model: Model, options: RunOptions) -> None:
+    """Talks in the terminal until the person leaves."""
+    if options.template is not None:
+        check_template(options.template)
+    engine = Engine(model.path, options.load)  # it loads while the terminal is imported
+    from minichat.store import home
+    from minichat.terminal.chat import Chat
+    from minichat.terminal.repl import run_repl
+
+    run_repl(
+        Chat(
+            engine=engine,
+            open_engine=lambda: Engine(model.path, options.load),
+            conversation=Conversation(options.template, options.system),
+            sampling=options.sampling,
+            max_tokens=options.max_tokens,
+            model_name=model.name,
+            history_path=home() / "history",
+            template_of=lambda info: template_of(model.name, info, options.template),
+        )
+    )
+
+
+def template_of(name: str, info: ModelInfo, chosen: str | None) -> str | None:
+    """The version of Mistral's template to talk to a model with; None to complete text.
+
+    Raises UsageError for a choice that does not exist, DataError for a model whose template cannot be told.
+    """
+    if chosen is not None:
+        return check_template(chosen)
+    if info.template is not None and info.template not in VERSIONS:
+        raise DataError(f"{name} wants the template {info.template[:40]!r}; this minichat has {', '.join(VERSIONS)}")
+    if info.template is None and info.foreign_template:
+        raise DataError(
+            f"{name} does not say which of Mistral's templates it was trained on; --template names it: "
+            "v7-tekken (Mistral Small 3), v3-tekken (Ministral 8B) or v3 (Mistral Small 2)"
+        )
+    return info.template
+
+
+def check_template(name: str) -> str:
+    """`name`, if there is such a template. Raises UsageError."""
+    if name not in VERSIONS:
+        raise UsageError(f"--template {name[:40]!r}: one of {', '.join(VERSIONS)}")
+    return name
+
+
+def describe_stats(stats: Stats) -> str:
+    """One line on what an answer cost."""
+    prefilled = stats.prompt_tokens - stats.reused_tokens
+    return (
+        f"prompt {stats.prompt_tokens} tokens, {stats.reused_tokens} of them cached, the rest at "
+        f"{prefilled / max(stats.prefill_s, 1e-9):.0f}/s; first token after {stats.first_token_s:.2f} s; "
+        f"answer {stats.answer_tokens} tokens at {stats.decode_tokens_per_s:.0f}/s"
+    )
+
+
+def _as_json(name: str, template: str | None, done: Done) -> str:
+    stats = asdict(done.stats) | {"decode_tokens_per_s": round(done.stats.decode_tokens_per_s, 2)}
+    line = {"model": name, "template": template, "answer": done.text, "reason": done.reason, "stats": stats}
+    return json.dumps(line, ensure_ascii=False) + "\n"

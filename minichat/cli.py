@@ -1,0 +1,316 @@
+"""The command line: commands, options, exit codes; nothing else.
+
+Each command imports what it needs when it runs, so that `--help` and the prompt are there at once. Every error that
+minichat raises on purpose becomes one line on standard error and the exit code of its class (quant/errors.py);
+130 is an interruption, 141 a pipe that was closed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from quant.errors import DataError, MinichatError, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from minichat.engine.types import Device
+    from minichat.models import Model
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+# click's UsageError, wherever typer keeps its click: some versions use the package, others a copy of their own.
+_WrongUsage: Any = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="minichat",
+    help="Chat with Mistral's models on your own machine, in the terminal.\n\n\b\n"
+    "  minichat run demo                        chat with the small model that comes with minichat\n"
+    '  minichat run demo "What is minichat?"    one answer\n'
+    '  cat notes.txt | minichat run demo "Sum this up"\n'
+    "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q4_K_M\n",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A name in the store, `demo`, a .gguf file, or a checkpoint folder.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option("--template", metavar="NAME", help="Override the model's template: v3, v3-tekken, v7-tekken."),
+]
+
+
+def main() -> NoReturn:
+    """The program. Never returns, never shows a traceback for what a user or a file did."""
+    signal.signal(signal.SIGTERM, _leave)
+    code = 0
+    try:
+        result = typer.main.get_command(app).main(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except MinichatError as error:
+        code = _report(str(error), error.exit_code)
+    except _WrongUsage as error:
+        where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        code = _report(error.format_message().rstrip(".") + where, UsageError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    if code == BROKEN_PIPE:  # nobody reads any more: keep Python from flushing into the closed pipe on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    """A polite kill: unwind, so that no half-written file and no engine stays behind."""
+    raise SystemExit(128 + number)
+
+
+def _report(message: str, code: int) -> int:
+    from minichat.terminal.output import print_error
+
+    try:
+        print_error(message)
+    except BrokenPipeError:
+        pass
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        import importlib.metadata
+
+        typer.echo(f"minichat {importlib.metadata.version('minichat')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  minichat run demo\n"
+    '  minichat run demo "How do I convert a checkpoint?"\n'
+    '  git diff | minichat run mistral-small "Write a commit message for this"\n'
+    '  minichat run ./model.gguf --system "Answer in French." --temperature 0.2\n'
+    "\b\nIn the chat: Enter sends, Alt-Enter makes a new line, Ctrl-C stops\n"
+    "the answer, Ctrl-D leaves, /help tells more."
+)
+def run(
+    model: ModelArgument,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="[PROMPT]", help="One question, one answer. `-` reads standard input.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, help="0 always takes the likeliest token.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=0, help="Draw from the K likeliest tokens; 0: from all.")] = None,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="… that make up this much probability.")] = None,
+    min_p: Annotated[float | None, typer.Option(min=0, max=1, help="… at least this likely, next to the best.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed draws the same answer.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    ctx: Annotated[int | None, typer.Option(min=16, help="Context length, in tokens.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu", help="Where to compute.")] = "auto",
+    gpu_layers: Annotated[int | None, typer.Option(min=0, help="Layers on the GPU.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on the CPU.")] = None,
+    template: TemplateOption = None,
+    stats: Annotated[bool, typer.Option("--stats", help="One answer's cost, to standard error.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Chat with a model, or get one answer with a PROMPT or piped input.
+
+    Piped text comes first, then a blank line, then PROMPT. Standard output carries only the answer.
+    """
+    from minichat import chat
+    from minichat.engine.types import LoadOptions, Sampling
+
+    question = _question(prompt)
+    if question is None and not sys.stdout.isatty():
+        raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
+    if question is None and as_json:
+        raise UsageError("--json is for one answer: give a prompt after MODEL, or pipe one in")
+    options = chat.RunOptions(
+        system,
+        Sampling(temperature, top_k, top_p, min_p, seed),
+        max_tokens,
+        LoadOptions(ctx, gpu_layers, threads, _device(device)),
+        template,
+    )
+    if question is None:
+        chat.chat(_find(model), options)
+    else:
+        chat.answer(_find(model), question, options, as_json, stats)
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  minichat convert ./Mistral-Small-24B-Instruct-2501\n"
+    "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q8_0 --name mistral-small:24b-q8_0\n"
+    "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q fp16 -o small.gguf"
+)
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint folder in Hugging Face's format.")],
+    quant: Annotated[str, typer.Option("-q", "--quant", help="q4_K_M, q8_0, fp16 and others.")] = "q4_K_M",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write this file, not into the store.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME:TAG", help="The name in the store.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Convert a checkpoint to a GGUF file, in one pass: into the store, or to a file with -o."""
+    from minichat import models, reports
+    from minichat.store import ModelName, Store
+    from minichat.terminal.progress import WorkProgress
+    from quant.types import parse_target
+
+    if output is not None and name is not None:
+        raise UsageError("--name is for the store and --output for a file: give one of them")
+    target = parse_target(quant).name
+    if not source.is_dir():
+        raise DataError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
+    if output is None:
+        named = ModelName.parse(name) if name else ModelName(models.name_of_folder(source))
+        manifest = models.convert_into(Store.default(), source, target, named, WorkProgress, threads)
+        reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, as_json)
+        return
+    from convert.pipeline import convert as convert_file
+
+    with WorkProgress(f"converting {source.name or source} to {target}") as work:
+        report = convert_file(
+            source,
+            output,
+            target,
+            threads=threads,
+            on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.tensor),
+        )
+    reports.show_converted(str(report.path), report.size_bytes, f"sha256-{report.sha256}", as_json)
+
+
+@app.command("list")
+def list_models(as_json: JsonOption = False) -> None:
+    """List the models in the store."""
+    from minichat import reports
+    from minichat.store import Store
+
+    reports.show_list(Store.default().models(), as_json)
+
+
+@app.command(epilog="\b\nExamples:\n  minichat show demo\n  minichat show ./model.gguf --json")
+def show(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Show what a model is: architecture, template, size, types of its tensors."""
+    from minichat import reports
+
+    reports.show_model(_find(model), as_json)
+
+
+@app.command(epilog="\b\nExamples:\n  minichat rm demo:q8_0")
+def rm(model: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in the store.")]) -> None:
+    """Remove a model from the store. Its file goes with the last name that stands for it."""
+    from minichat import reports
+    from minichat.store import ModelName, Store
+
+    reports.show_removed(Store.default().remove(ModelName.parse(model)))
+
+
+@app.command(epilog="\b\nExamples:\n  minichat cp mistral-small:24b-q4_K_M mine:best")
+def cp(
+    source: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in the store.")],
+    destination: Annotated[str, typer.Argument(metavar="NEW_NAME:TAG", help="Its second name.")],
+) -> None:
+    """Give a model in the store a second name; the file itself is shared."""
+    from minichat import reports
+    from minichat.store import ModelName, Store
+
+    reports.show_copied(Store.default().copy(ModelName.parse(source), ModelName.parse(destination)))
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    '  echo \'[{"role": "user", "content": "Hello"}]\' | minichat render demo --messages -\n'
+    "  minichat render demo --messages chat.json --json"
+)
+def render(
+    model: ModelArgument,
+    messages: Annotated[str, typer.Option("--messages", metavar="FILE|-", help="Messages as JSON, in OpenAI's shape.")],
+    template: TemplateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the exact text and token ids that the model would see for a conversation."""
+    from minichat import reports
+    from minichat.chat import template_of
+    from minichat.engine.client import Engine
+    from minichat.engine.types import LoadOptions
+    from minichat.template import render as render_template
+    from minichat.template.messages import parse_messages
+
+    conversation = parse_messages(_read_text(messages))
+    with Engine(_find(model).path, LoadOptions(vocab_only=True)) as engine:
+        version = template_of(model, engine.wait_loaded(), template)
+        if version is None:
+            raise DataError(f"{model} is a base model: it has no template to render (--template names one)")
+        tokens, spans = engine.tokenize(render_template(conversation, version))
+    reports.show_rendering(version, spans, tokens, as_json)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Show what minichat found on this machine: backends, devices, memory, versions, folders."""
+    from minichat import reports
+
+    reports.show_doctor(as_json)
+
+
+# Help for the commands.
+
+
+def _question(prompt: str | None) -> str | None:
+    """What to answer: piped text, a blank line, PROMPT; None to chat. Raises UsageError where that is empty."""
+    from_pipe = prompt == "-" or not (sys.stdin is None or sys.stdin.isatty())
+    piped = _read_text("-") if from_pipe else None
+    prompt = None if prompt == "-" else prompt
+    if piped is None and prompt is None:
+        return None
+    parts = [part for part in ((piped or "").strip("\r\n"), prompt or "") if part.strip()]
+    if not parts:
+        raise UsageError("the prompt is empty")
+    return "\n\n".join(parts)
+
+
+def _read_text(file: str) -> str:
+    """A file's text, or standard input's for `-`. Raises DataError for what cannot be read as UTF-8."""
+    name = "standard input" if file == "-" else file
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{name}: {error.strerror}") from error
+
+
+def _device(name: str) -> Device:
+    match name:
+        case "auto" | "cpu" | "gpu":
+            return name
+        case _:
+            raise UsageError(f"--device {name}: one of auto, cpu, gpu")
+
+
+def _find(model: str) -> Model:
+    """The GGUF that MODEL stands for; a checkpoint is converted on the way, in sight of the person."""
+    from minichat.models import resolve
+    from minichat.store import Store
+    from minichat.terminal.progress import WorkProgress
+
+    return resolve(model, Store.default(), WorkProgress)
