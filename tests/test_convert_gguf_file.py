@@ -1,0 +1,241 @@
+import io
+import random
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+from convert import gguf_file as g
+from quant.errors import GgufError
+from quant.types import by_name
+
+METADATA = {
+    "general.architecture": g.string("llama"),
+    "general.name": g.string("Überprüfung"),
+    "llama.block_count": g.u32(3),
+    "llama.rope.freq_base": g.f32(1e6),
+    "tokenizer.ggml.add_bos_token": g.boolean(True),
+    "tokenizer.ggml.tokens": g.strings(["<s>", "é", "", "Ġthe"]),
+    "tokenizer.ggml.token_type": g.i32s([3, 1, 1, -1]),
+    "tokenizer.ggml.scores": g.f32s([0.0, -1.5]),
+}
+TENSORS = [
+    ("token_embd.weight", (3, 256), by_name("q4_K")),
+    ("output_norm.weight", (7,), by_name("f32")),
+    ("blk.0.attn_q.weight", (2, 32), by_name("q8_0")),
+]
+
+
+def write(path: Path, metadata: dict[str, g.Value] = METADATA, step: int = 50) -> tuple[dict[str, bytes], str]:
+    """A whole file; its tensors' bytes and its sha256."""
+    layout = g.lay_out(metadata, TENSORS)
+    data = {t.name: random.Random(t.name).randbytes(t.nbytes) for t in layout.tensors}
+    with path.open("wb") as file:
+        writer = g.Writer(file, layout)
+        for content in data.values():
+            for place in range(0, len(content), step):
+                writer.append(memoryview(content)[place : place + step])
+        digest = writer.finish()
+    assert path.stat().st_size == layout.file_bytes
+    return data, digest
+
+
+def test_another_reader_finds_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    data, _ = write(path)
+    reader = gguf.GGUFReader(path)
+    assert [t.name for t in reader.tensors] == [name for name, _, _ in TENSORS]
+    for tensor, (_, shape, kind) in zip(reader.tensors, TENSORS, strict=True):
+        assert tensor.data.tobytes() == data[tensor.name]
+        assert tuple(tensor.shape) == shape[::-1]
+        assert int(tensor.tensor_type) == kind.ggml_id
+    for key, value in METADATA.items():
+        assert (
+            reader.fields[key].contents() == pytest.approx(value.value) or reader.fields[key].contents() == value.value
+        )
+
+
+def test_our_reader_finds_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    data, _ = write(path)
+    header = g.read_header(path)
+    assert header.metadata == {key: pytest.approx(v.value) if v.kind == 6 else v.value for key, v in METADATA.items()}
+    assert [(t.name, t.shape, t.kind) for t in header.tensors] == TENSORS
+    content = path.read_bytes()
+    for tensor in header.tensors:
+        start = header.data_offset + tensor.offset
+        assert content[start : start + tensor.nbytes] == data[tensor.name]
+    assert header.file_bytes == len(content)
+
+
+def test_our_reader_reads_what_another_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_uint8("a", 200)
+    writer.add_int16("b", -3)
+    writer.add_uint64("c", 1 << 40)
+    writer.add_float64("d", 0.1)
+    writer.add_custom_alignment(64)
+    writer.add_array("e", [True, False])
+    writer.add_array("f", ["x", "yé"])
+    writer.add_tensor("t", np.ones((3, 5), np.float16))
+    writer.add_tensor("u", np.ones((2, 3, 4), np.float32))
+    for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        step()
+    header = g.read_header(path)
+    assert {key: header.metadata[key] for key in "abcdef"} == {
+        "a": 200, "b": -3, "c": 1 << 40, "d": 0.1, "e": [True, False], "f": ["x", "yé"],
+    }  # fmt: skip
+    assert [(t.name, t.shape, t.type_id, t.offset) for t in header.tensors] == [
+        ("t", (3, 5), 1, 0),
+        ("u", (2, 3, 4), 0, 64),
+    ]
+
+
+def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
+    import hashlib
+
+    path = tmp_path / "a.gguf"
+    _, digest = write(path)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+def test_the_writer_holds_to_the_plan() -> None:
+    writer = g.Writer(io.BytesIO(), g.lay_out({}, TENSORS))
+    with pytest.raises(ValueError, match="were planned"):
+        writer.finish()
+    with pytest.raises(ValueError, match=r"token_embd.weight: 433 bytes where 432 were planned"):
+        writer.append(memoryview(bytes(433)))
+
+
+def header_with(tmp_path: Path, body: bytes, n_tensors: int = 0, n_keys: int = 0, version: int = 3) -> Path:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", version, n_tensors, n_keys) + body)
+    return path
+
+
+def text(data: bytes) -> bytes:
+    return struct.pack("<Q", len(data)) + data
+
+
+def array(kind: int, count: int, body: bytes = b"") -> bytes:
+    return text(b"k") + struct.pack("<IIQ", 9, kind, count) + body
+
+
+def tensor(name: bytes = b"t", sizes: tuple[int, ...] = (32,), kind: int = 0, offset: int = 0) -> bytes:
+    return text(name) + struct.pack(f"<I{len(sizes)}QIQ", len(sizes), *sizes, kind, offset)
+
+
+HUGE = (1 << 64) - 1
+HOSTILE: dict[str, tuple[bytes, dict[str, int], str]] = {
+    "tensors without end": (b"", {"n_tensors": HUGE}, "it claims"),
+    "keys without end": (b"", {"n_keys": HUGE}, "it claims"),
+    "more keys than bytes": (b"", {"n_keys": 60000}, "cut short"),
+    "a key of all memory": (struct.pack("<Q", HUGE), {"n_keys": 1}, "bytes long"),
+    "a string of all memory": (text(b"k") + struct.pack("<IQ", 8, HUGE), {"n_keys": 1}, "cut short"),
+    "an array of all memory": (array(4, HUGE), {"n_keys": 1}, "too many values"),
+    "an array of strings of all memory": (array(8, 1 << 22), {"n_keys": 1}, "cut short"),
+    "a string in an array of all memory": (array(8, 1, struct.pack("<Q", HUGE)), {"n_keys": 1}, "cut short"),
+    "an array longer than the file": (array(10, 1 << 20), {"n_keys": 1}, "cut short"),
+    "arrays of arrays": (array(9, 1, struct.pack("<IQ", 9, 1) * 9), {"n_keys": 1}, "array has the type 9"),
+    "an unknown type": (text(b"k") + struct.pack("<I", 77), {"n_keys": 1}, "unknown type 77"),
+    "a key twice": ((text(b"k") + struct.pack("<IB", 7, 1)) * 2, {"n_keys": 2}, "twice"),
+    "a key that is no text": (text(b"\xff") + struct.pack("<IB", 7, 1), {"n_keys": 1}, "not UTF-8"),
+    "an alignment of 0": (text(b"general.alignment") + struct.pack("<II", 4, 0), {"n_keys": 1}, "alignment is 0"),
+    "a text for an alignment": (
+        text(b"general.alignment") + struct.pack("<I", 8) + text(b"x"),
+        {"n_keys": 1},
+        "alignment",
+    ),
+    "an old version": (b"", {"version": 1}, "its version is 1"),
+    "the other byte order": (b"", {"version": 3 << 24}, "its version is"),
+    "no dimensions": (tensor(sizes=()), {"n_tensors": 1}, "0 dimensions"),
+    "too many dimensions": (tensor(sizes=(1,) * 5), {"n_tensors": 1}, "5 dimensions"),
+    "an empty tensor": (tensor(sizes=(32, 0)), {"n_tensors": 1}, "cannot be"),
+    "sizes that overflow": (tensor(sizes=(1 << 62, 1 << 62)), {"n_tensors": 1}, "past its end"),
+    "a row of half a block": (tensor(sizes=(100,), kind=12), {"n_tensors": 1}, "cannot be of type q4_K"),
+    "an unknown tensor type": (tensor(kind=4), {"n_tensors": 1}, "unknown tensor type 4"),
+    "an odd offset": (tensor(offset=5), {"n_tensors": 1}, "no multiple of 32"),
+    "a tensor past the end": (tensor(), {"n_tensors": 1}, "past its end"),
+    "a tensor twice": (tensor() + tensor(offset=128) + bytes(500), {"n_tensors": 2}, "twice"),
+    "tensors one over another": (tensor() + tensor(b"u", offset=32) + bytes(500), {"n_tensors": 2}, "overlaps"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_headers_are_refused(tmp_path: Path, case: str) -> None:
+    body, counts, message = HOSTILE[case]
+    path = header_with(tmp_path, body, **counts)
+    start = time.perf_counter()
+    with pytest.raises(GgufError, match=message) as caught:
+        g.read_header(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("content", [b"", b"GG", b"GGUF", b"PK\x03\x04" + bytes(99), b"GGUF" + bytes(47), b"\n" * 51])
+def test_files_that_are_no_gguf(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(content)
+    with pytest.raises(GgufError, match="is no usable GGUF file"):
+        g.read_header(path)
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(GgufError, match="does not exist"):
+        g.read_header(tmp_path / "a.gguf")
+    with pytest.raises(GgufError, match="cannot be read"):
+        g.read_header(tmp_path)
+
+
+def test_every_truncation_is_found(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "a.gguf", tmp_path / "b.gguf"
+    write(whole)
+    content = whole.read_bytes()
+    header = g.read_header(whole)
+    last = max(t.offset + t.nbytes for t in header.tensors) + header.data_offset
+    for size in [*range(0, header.data_offset, 5), last - 1]:
+        cut.write_bytes(content[:size])
+        with pytest.raises(GgufError):
+            g.read_header(cut)
+
+
+def test_mutations_are_read_or_refused_in_bounded_time(tmp_path: Path) -> None:
+    whole, mutant = tmp_path / "a.gguf", tmp_path / "b.gguf"
+    write(whole)
+    content = whole.read_bytes()
+    header_bytes = g.read_header(whole).data_offset
+    rng = random.Random(5)
+    start, refused = time.perf_counter(), 0
+    for _ in range(400):
+        bad = bytearray(content)
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(header_bytes)
+            bad[place : place + rng.choice((1, 4, 8))] = rng.choice((b"\xff" * 8, bytes(8), rng.randbytes(8)))
+        mutant.write_bytes(bad)
+        try:
+            check_sound(g.read_header(mutant), len(bad))
+        except GgufError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 200
+    assert time.perf_counter() - start < 30
+
+
+def check_sound(header: Any, size: int) -> None:
+    for info in header.tensors:
+        assert header.data_offset + info.offset + info.nbytes <= size
+
+
+def test_a_large_vocabulary_is_read_across_the_steps(tmp_path: Path) -> None:
+    """Strings that lie over the ends of the pieces that the reader fetches."""
+    tokens = [f"token {n} " + "x" * (n % 41) for n in range(100_000)]
+    write(tmp_path / "a.gguf", {**METADATA, "tokenizer.ggml.tokens": g.strings(tokens)}, step=1000)
+    header = g.read_header(tmp_path / "a.gguf")
+    assert header.metadata["tokenizer.ggml.tokens"] == tokens
+    assert header.metadata["tokenizer.ggml.scores"] == [0.0, -1.5]
