@@ -102,7 +102,7 @@ def describe_stats(stats: Stats) -> str:
     return (
         f"prompt {stats.prompt_tokens} tokens, {stats.reused_tokens} of them cached, the rest at "
         f"{prefilled / max(stats.prefill_s, 1e-9):.0f}/s; first token after {stats.first_token_s:.2f} s; "
-        f"answer {stats.answer_tokens} tokens at {stats.decode_tokens_per_s:.0f}/s"
+        f"answer {stats.answer_tokens} tokens at {stats.decode_tokens_per_s:.1f}/s"
     )
 
 
