@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import SHARDED, config, random_tensors, write_checkpoint
+
+from convert.checkpoint import RowReader, open_checkpoint, read_json
+from quant.errors import CheckpointError
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "model", config(), shards=3)
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_rows_are_those_that_were_written(tmp_path: Path, shards: int, dtype: str) -> None:
+    settings = config()
+    tensors = random_tensors(settings, dtype)
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "model", settings, tensors, shards=shards))
+    assert set(checkpoint.tensors) == set(tensors)
+    assert checkpoint.source_bytes == sum(values.nbytes for values in tensors.values())
+    with RowReader() as reader:
+        for name, values in tensors.items():
+            source = checkpoint.tensors[name]
+            assert (source.dtype, source.shape) == (dtype, values.shape)
+            if values.ndim == 1:
+                assert reader.read(source, 0, 1) == values.tobytes()
+            else:
+                assert reader.read(source, 3, 5) == values[3:8].tobytes()
+
+
+def test_shards_that_transformers_wrote() -> None:
+    checkpoint = open_checkpoint(SHARDED)
+    assert len(checkpoint.tensors) == 39
+    assert checkpoint.tokenizer.name == "tekken.json"
+
+
+def test_folders_that_are_no_checkpoint(tmp_path: Path) -> None:
+    assert refused(tmp_path / "absent").endswith("absent does not exist")
+    (tmp_path / "file").write_text("x")
+    assert "is a file" in refused(tmp_path / "file")
+    assert "is no checkpoint: it holds no config.json" in refused(tmp_path)
+    (tmp_path / "params.json").write_text("{}")
+    assert "Mistral's own format" in refused(tmp_path)
+
+
+def test_missing_parts_are_named(sharded: Path) -> None:
+    (sharded / "model-00002-of-00003.safetensors").unlink()
+    assert "lacks model-00002-of-00003.safetensors of 3 shards" in refused(sharded)
+    (sharded / "model-00001-of-00003.safetensors").unlink()
+    assert "lacks model-00001-of-00003.safetensors and 1 more of 3 shards" in refused(sharded)
+    (sharded / "model.safetensors.index.json").unlink()
+    assert "holds no weights" in refused(sharded)
+
+
+def test_a_missing_tokenizer(sharded: Path) -> None:
+    (sharded / "tekken.json").unlink()
+    assert "holds no tokenizer" in refused(sharded)
+
+
+def test_tekken_goes_before_sentencepiece_and_a_versioned_name_before_a_plain_one(sharded: Path) -> None:
+    (sharded / "tokenizer.model").write_bytes(b"x")
+    (sharded / "tokenizer.model.v3").write_bytes(b"x")
+    assert open_checkpoint(sharded).tokenizer.name == "tekken.json"
+    (sharded / "tekken.json").unlink()
+    assert open_checkpoint(sharded).tokenizer.name == "tokenizer.model.v3"
+    (sharded / "tokenizer.model.v3").unlink()
+    assert open_checkpoint(sharded).tokenizer.name == "tokenizer.model"
+
+
+def test_an_index_that_disagrees_with_the_shards(sharded: Path) -> None:
+    index = sharded / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    places = content["weight_map"]
+
+    def with_map(changed: object) -> str:
+        index.write_text(json.dumps({"weight_map": changed}))
+        return refused(sharded)
+
+    assert "lacks extra.weight" in with_map({**places, "extra.weight": "model-00001-of-00003.safetensors"})
+    assert "lacks model.norm.weight" in with_map({**places, "model.norm.weight": "model-00001-of-00003.safetensors"})
+    assert "is said to be in '../x'" in with_map({**places, "a": "../x"})
+    assert "is said to be in 3" in with_map({**places, "a": 3})
+    assert "has no weight_map" in with_map({})
+    index.write_text("{")
+    assert "is not JSON" in refused(sharded)
+
+
+def test_a_tensor_in_two_shards(sharded: Path) -> None:
+    first, second = (sharded / f"model-0000{n}-of-00003.safetensors" for n in (1, 2))
+    second.write_bytes(first.read_bytes())
+    assert "model-00001-of-00003.safetensors and in model-00002-of-00003.safetensors" in refused(sharded)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "nan", "[" * 100_000, "3"])
+def test_a_config_that_is_no_object(sharded: Path, text: str) -> None:
+    (sharded / "config.json").write_text(text)
+    assert "config.json is damaged" in refused(sharded)
+
+
+def test_json_of_absurd_size_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(CheckpointError, match="larger than 64 MB"):
+        read_json(path)
+
+
+def test_a_file_that_shrinks_while_it_is_read(sharded: Path) -> None:
+    source = open_checkpoint(sharded).tensors["lm_head.weight"]
+    with source.path.open("r+b") as file:
+        file.truncate(source.offset + 100)
+    with RowReader() as reader, pytest.raises(CheckpointError, match=r"became shorter while lm_head\.weight was read"):
+        reader.read(source, 0, 4)
+
+
+def test_large_reads_come_whole(tmp_path: Path) -> None:
+    settings = config(vocab=3000)
+    tensors = random_tensors(settings, "F32")
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "model", settings, tensors))
+    with RowReader() as reader:
+        data = reader.read(checkpoint.tensors["lm_head.weight"], 0, 3000)
+    assert np.array_equal(np.frombuffer(data, np.float32).reshape(3000, 256), tensors["lm_head.weight"])
