@@ -21,13 +21,11 @@ class Screen(io.TextIOBase):
         self.top = self.y = self.x = 0  # first row on the screen; the cursor, y in `rows`
         self.style = ""
         self.wraps = True
-        self.writes = 0
 
     def isatty(self) -> bool:
         return self.tty
 
     def write(self, text: str) -> int:
-        self.writes += 1
         at = 0
         while at < len(text):
             match = _TOKEN.match(text, at)

@@ -16,9 +16,12 @@ ANSWERS = {
     "paragraphs": "One *two* **three** `four`.\nSame paragraph.\n\nAnother one, rather long, so that it has to be "
     "broken somewhere between its words, even on a wide screen of eighty columns.\n\n\n\nLast",
     "headings": "# Title\ntext\n## Second\n\nSetext\n======\n\ntext\n---\n\n---\n***\nafter",
-    "code": "Look:\n```python\ndef f(x):\n    '''doc\n\n    more'''\n    return x  # done\n```\nAnd:\n\n~~~\nplain\n~~~\n",
-    "nested fences": "````markdown\n```python\nx = 1\n```\n````\n\n- item\n\n  ```\n  inside\n  ```\n- more\n\ntext\n```\nopen",
-    "lists": "Items:\n- one\n- two\n  - deep\n\n    para\n- three\n\n1. a\n2. b\n\n   b again\n10. c\n\ntext\n* x\n+ y\n",
+    "code": "Look:\n```python\ndef f(x):\n    '''doc\n\n    more'''\n    return x  # done\n```\n"
+    "And:\n\n~~~\nplain\n~~~\n",
+    "nested fences": "````markdown\n```python\nx = 1\n```\n````\n\n- item\n\n  ```\n  inside\n  ```\n"
+    "- more\n\ntext\n```\nopen",
+    "lists": "Items:\n- one\n- two\n  - deep\n\n    para\n- three\n\n1. a\n2. b\n\n   b again\n10. c\n\n"
+    "text\n* x\n+ y\n",
     "long list": "\n".join(f"{i}. entry number {i} of a long list" for i in range(1, 60)) + "\n\nend",
     "table": "| a | b |\n|---|--:|\n| 1 | 2 |\n| three | `four` |\n\nafter\n| x |\n|---|\n| y |",
     "quote": "> one\n> two\nlazy\n\n> - list\n>   more\n\nend",
@@ -132,3 +135,110 @@ def test_random_answers() -> None:
             stream(text, width, 12, seed)
             continue
         assert stream(text, width, 12, seed).text() == expected.text(), repr(text)
+
+
+def test_only_the_unfinished_block_is_drawn_again_and_nothing_is_taller_than_the_screen() -> None:
+    screen = Screen(40, 10)
+    markdown = MarkdownStream(console(40, 10, screen), Clock(3))
+    text = "Intro.\n\n" + "- " + "word " * 300
+    seen: list[str] = []
+    for char in text:
+        markdown.feed(char)
+        assert len(screen.rows) <= 10 + len(seen)  # live rows never push one another into the scrollback
+    markdown.close()
+    assert screen.text() == whole(text, 40).text()
+
+
+def test_each_update_is_one_write_and_leaves_what_stays_untouched() -> None:
+    screen = Screen(40, 24)
+    clock = Clock(0)
+    markdown = MarkdownStream(console(40, 24, screen), clock)
+    clock.now_s += 1
+    markdown.feed("one line that is long enough to fill a row " * 3)
+    written: list[str] = []
+    screen.write = lambda text: written.append(text) or len(text)  # type: ignore[method-assign,func-returns-value,assignment]
+    clock.now_s += 1
+    markdown.feed("more")
+    assert len([text for text in written if text]) == 1
+    assert "one line" not in "".join(written)
+
+
+def test_what_came_last_is_due() -> None:
+    clock = Clock(0)
+    clock.random.choice = lambda _: 0.0  # type: ignore[method-assign,assignment]
+    screen = Screen(40, 24)
+    markdown = MarkdownStream(console(40, 24, screen), clock)
+    markdown.feed("first ")
+    assert markdown.due is None
+    markdown.feed("second")
+    assert screen.text() == ["first"]
+    assert markdown.due is not None
+    clock.now_s = markdown.due
+    markdown.tick()
+    assert screen.text() == ["first second"]
+
+
+def test_resizing_in_the_middle() -> None:
+    text = ANSWERS["paragraphs"] + "\n\n" + ANSWERS["wide"]
+    for seed in range(20):
+        screen = Screen(80, 24)
+        shown = console(80, 24, screen)
+        markdown = MarkdownStream(shown, Clock(seed))
+        chance = random.Random(seed)
+        for at in range(0, len(text), 5):
+            markdown.feed(text[at : at + 5])
+            if chance.random() < 0.05:
+                width = chance.choice([30, 40, 61, 80])
+                screen.resize(width, 24)
+                shown.size = (width, 24)  # type: ignore[assignment]
+        markdown.close()
+        said = "".join(screen.text()).replace(" ", "").replace("•", "")
+        expected = "".join(whole(text, 80).text()).replace(" ", "").replace("•", "")
+        assert said == expected, seed
+
+
+def test_a_dumb_terminal_gets_no_sequences() -> None:
+    screen = Screen(40, 24)
+    dumb = Console(file=screen, force_terminal=True, width=40, height=24, _environ={"TERM": "dumb"})
+    written: list[str] = []
+    screen.write = lambda text: written.append(text) or len(text)  # type: ignore[method-assign,func-returns-value,assignment]
+    markdown = MarkdownStream(dumb)
+    for char in "One **two**.\n\n- three":
+        markdown.feed(char)
+    markdown.close()
+    assert "".join(written) == "One two.\n\n • three\n"
+
+
+def test_what_rich_cannot_show_is_shown_as_it_is() -> None:
+    deep = "> " * 30 + "bottom"
+    assert "bottom" in "".join(stream(deep, 40, 10, 1).text())
+    assert stream("press</kbd> a key, vector<int>", 80, 10, 1).text() == ["press</kbd> a key, vector<int>"]
+    assert stream("<div>\nnot lost\n</div>", 80, 10, 1).text() == ["<div> not lost </div>"]
+    assert stream("see [1]\n\n[1]: https://a.b", 80, 10, 1).text() == ["see [1]", "", "[1]: https://a.b"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "&#27;[2J&#x9b;", "&#x202e;", "[a](\x07)", "`\x1b]0;x\x07`", "```\x1b\n\x9b\n```"]
+)
+def test_no_byte_that_a_terminal_obeys_comes_through(text: str) -> None:
+    for seed in range(4):
+        stream(text, 40, 10, seed)  # the screen fails on anything that minichat does not send itself
+
+
+def test_long_blocks_are_not_parsed_for_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = 0
+    original = BlockSource._parse
+
+    def counted(self: BlockSource, source: str, lines: list[str]) -> object:
+        nonlocal parsed
+        parsed += len(source)
+        return original(self, source, lines)
+
+    monkeypatch.setattr(BlockSource, "_parse", counted)
+    for text in ("```\n" + "code\n" * 5_000 + "```\n", "- item\n" * 4_000, "word\n" * 5_000):
+        parsed, source = 0, BlockSource()
+        for at in range(0, len(text), 50):
+            source.add(text[at : at + 50])
+            source.finished()
+        source.last()
+        assert parsed < 10 * len(text)

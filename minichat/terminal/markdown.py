@@ -19,6 +19,7 @@ from rich.text import Text
 
 from minichat.terminal.blocks import Block, BlockSource
 from minichat.terminal.live import LiveArea
+from minichat.terminal.output import write
 from minichat.terminal.sanitize import clean
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ class MarkdownStream:
         final_rows = self._renderer.rows(final)
         if final:
             self._renderer.last = final[-1]
-        self._area.update(final_rows, self._renderer.rows(live))
+        if self._moves:
+            self._area.update(final_rows, self._renderer.rows(live))
+        elif final:
+            write(self._console.file, "".join(row + "\n" for row in final_rows))
 
 
 class BlockRenderer:

@@ -43,7 +43,7 @@ class Prompt:
             key_bindings=self._keys(),
             completer=_CommandCompleter(),
             complete_while_typing=Condition(self._is_command),
-            reserve_space_for_menu=len(COMMANDS),
+            reserve_space_for_menu=len(COMMANDS) + 1,
             bottom_toolbar=self._toolbar,
             style=_STYLE,
         )
@@ -87,7 +87,7 @@ def toolbar_text(chat: Chat) -> str:
     """The model, how much of its context is used, and how fast it last was."""
     parts = [chat.model_name]
     if chat.info is not None and chat.stats is not None:
-        parts.append(f"{chat.stats.context_tokens:,} of {chat.info.ctx:,} tokens")
+        parts.append(f"{chat.stats.context_tokens:,}/{chat.info.ctx:,}")
         if chat.stats.decode_tokens_per_s:
             parts.append(f"{chat.stats.decode_tokens_per_s:.0f} tokens/s")
     return " · ".join(parts)

@@ -1,0 +1,102 @@
+"""Progress: a line that moves on a terminal, a few lines in a pipe, nothing for short work."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from fake_screen import Screen
+
+from minichat.terminal.progress import StatusLine, WorkProgress
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def work(stream: io.TextIOBase, duration_s: float, steps: int = 100) -> None:
+    clock = Clock()
+    with WorkProgress("converting demo to q4_K_M", stream, clock) as progress:  # type: ignore[arg-type]
+        for step in range(steps + 1):
+            progress.update(step * 10_000_000, steps * 10_000_000, f"blk.{step}.ffn\x1b")
+            clock.now_s += duration_s / (steps + 1)
+
+
+def test_a_pipe_gets_a_line_every_ten_seconds_and_a_last_one() -> None:
+    pipe = io.StringIO()
+    work(pipe, 35.0)
+    lines = pipe.getvalue().splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("converting demo to q4_K_M  29%  290 MB of 1.0 GB  28.9 MB/s  0:25 left")
+    assert lines[3] == "converting demo to q4_K_M: 1.0 GB in 0:35 (28.6 MB/s)"
+
+
+def test_short_work_says_nothing_in_a_pipe() -> None:
+    pipe = io.StringIO()
+    work(pipe, 5.0)
+    assert pipe.getvalue() == ""
+
+
+def test_on_a_terminal_one_line_moves_and_a_summary_stays() -> None:
+    screen = Screen(100, 24)
+    work(screen, 5.0)
+    assert screen.text() == ["converting demo to q4_K_M: 1.0 GB in 0:05 (200 MB/s)"]
+    screen = Screen(100, 24)
+    work(screen, 0.5)
+    assert screen.text() == []
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120])
+def test_the_line_fits_and_keeps_what_matters(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen = Screen(width, 24)
+    clock = Clock()
+    progress = WorkProgress("converting demo to q4_K_M", screen, clock)  # type: ignore[arg-type]
+    for step in range(50):
+        progress.update(step * 10_000_000, 1_000_000_000, "blk.0.ffn_down.weight")
+        clock.now_s += 0.2
+    shown = screen.text()
+    assert len(shown) == 1
+    assert len(shown[0]) < width
+    if width >= 40:
+        assert "49%" in shown[0] or "48%" in shown[0]
+        assert ("left" in shown[0]) == (width > 40)
+    assert ("━" in shown[0]) == (width >= 100)
+
+
+def test_work_that_fails_leaves_no_line() -> None:
+    screen = Screen(100, 24)
+    with pytest.raises(RuntimeError), WorkProgress("pulling", screen, Clock()) as progress:  # type: ignore[arg-type]
+        progress.update(0, 0)
+        progress.update(1, 10)
+        raise RuntimeError
+    assert screen.text() == []
+
+
+def test_a_status_is_there_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(100, 24)
+    status = StatusLine(screen, Clock())  # type: ignore[arg-type]
+    status.show("loading the model\n" + "x" * 200)
+    assert len(screen.text()) == 1
+    assert len(screen.text()[0]) == 99
+    status.clear()
+    assert screen.text() == []
+    pipe = io.StringIO()
+    status = StatusLine(pipe)
+    status.show("loading")
+    status.clear()
+    assert pipe.getvalue() == ""
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Screen(100, 24)
+    StatusLine(screen).show("loading")  # type: ignore[arg-type]
+    assert screen.text() == []
