@@ -63,7 +63,6 @@ class BlockSource:
             end = len(lines)
         self._rest = "".join(lines[end:]) + self._rest[whole:]
         left = whole - sum(map(len, lines[:end]))
-        self._searched = 0
         self._parse_from = left + 1 if left < _LARGE else int(left * _GROWTH)
         return blocks
 
@@ -113,6 +112,7 @@ class BlockSource:
     def _watch_fence(self, block: Block) -> None:
         token = block.tokens[0]
         if token.type == "fence":
+            self._searched = block.source.find("\n") + 1
             self._closing = re.compile(rf"^ {{0,3}}{token.markup}{re.escape(token.markup[0])}*[ \t]*$", re.MULTILINE)
 
     @staticmethod
