@@ -8,7 +8,7 @@ from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason
 from minichat.template.pieces import Piece
 from quant.errors import ContextError, EngineError, MinichatError
 
-INFO = ModelInfo("fake", "llama", "v7-tekken", 4096, 4096, 1000, 2000, "q4_K_M", 4096, 1, 0, "cpu")
+INFO = ModelInfo("fake", "llama", "v7-tekken", False, 4096, 4096, 1000, 2000, 4096, 1, 0, "cpu")
 
 
 class FakeEngine:

@@ -1,0 +1,56 @@
+"""Turns, and what of them is shown to the model."""
+
+from minichat.conversation import Conversation
+from minichat.template.pieces import Control, Text, Tokens
+
+
+def long_talk() -> Conversation:
+    talk = Conversation("v7-tekken", "Be brief.")
+    for number in range(3):
+        talk.ask(f"q{number}")
+        talk.answer(f"a{number}", (1000 + number,))
+    talk.ask("q3")
+    return talk
+
+
+def test_answers_are_shown_as_the_tokens_that_they_were() -> None:
+    talk = Conversation("v7-tekken", "Be brief.")
+    talk.ask("Hello")
+    talk.answer("Hi!", (1500, 1501))
+    talk.ask("And?")
+    assert talk.pieces() == [
+        Control("<s>"),
+        *(Control("[SYSTEM_PROMPT]"), Text("Be brief."), Control("[/SYSTEM_PROMPT]")),
+        *(Control("[INST]"), Text("Hello"), Control("[/INST]"), Tokens((1500, 1501)), Control("</s>")),
+        *(Control("[INST]"), Text("And?"), Control("[/INST]")),
+    ]
+
+
+def test_the_oldest_turns_go_first_and_the_open_question_stays() -> None:
+    talk = long_talk()
+    assert [talk.forget_oldest() for _ in range(4)] == [2, 2, 2, 0]
+    assert [message.content for message in talk.messages] == ["q3"]
+    assert talk.system == "Be brief."
+
+
+def test_only_an_open_question_is_taken_back() -> None:
+    talk = long_talk()
+    assert talk.take_back() == "q3"
+    assert talk.take_back() is None
+    assert talk.messages[-1].content == "a2"
+
+
+def test_clear_keeps_the_system_prompt() -> None:
+    talk = long_talk()
+    talk.clear()
+    talk.ask("x")
+    assert Text("Be brief.") in talk.pieces()
+    assert len(talk.messages) == 1
+
+
+def test_a_base_model_continues_text() -> None:
+    talk = Conversation(None)
+    talk.ask("Once upon")
+    talk.answer(" a time", (7, 8))
+    talk.ask(" there")
+    assert talk.pieces() == [Control("<s>"), Text("Once upon"), Tokens((7, 8)), Text(" there")]

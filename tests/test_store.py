@@ -1,0 +1,173 @@
+"""Names, manifests and blobs on disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minichat.store import Manifest, ModelName, Store, home
+from quant.errors import DataError, StorageError, UsageError
+
+MANIFEST = Manifest(
+    name="small",
+    tag="q4_K_M",
+    blob="sha256-aa",
+    size_bytes=3,
+    target="q4_K_M",
+    architecture="llama",
+    template="v7-tekken",
+    parameters=10,
+    context_length=100,
+    source="/x",
+    source_stamp="s",
+    created="2026-01-01T00:00:00+00:00",
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "models")
+
+
+def add(store: Store, manifest: Manifest, content: bytes = b"abc") -> Path:
+    with store.incoming() as folder:
+        file = folder / "model.gguf"
+        file.write_bytes(content)
+        return store.add(file, manifest)
+
+
+def files(store: Store) -> list[str]:
+    return sorted(p.relative_to(store.root).as_posix() for p in store.root.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("demo", ModelName("demo")),
+        ("Mistral-Small:24b-Q4_K_M", ModelName("mistral-small", "24b-Q4_K_M")),
+        ("mistral-small3.1:24b", ModelName("mistral-small3.1", "24b")),
+    ],
+)
+def test_names(text: str, name: ModelName) -> None:
+    assert ModelName.parse(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "a:", ":a", "a:b:c", "../x", "a/b", "a b", ".x", "a\n", "x" * 200, "a:\x1b[31m"]
+)
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(UsageError, match="no model name"):
+        ModelName.parse(text)
+
+
+def test_a_model_is_found_without_regard_to_case(store: Store) -> None:
+    path = add(store, MANIFEST)
+    assert path.read_bytes() == b"abc"
+    for text in ("small", "small:q4_K_M", "SMALL:q4_k_m"):
+        assert store.get(ModelName.parse(text)) == MANIFEST
+    assert store.path(MANIFEST) == path
+    assert files(store) == ["blobs/sha256-aa", "manifests/small/q4_k_m.json"]
+
+
+def test_without_a_tag_the_usual_one_or_the_only_one(store: Store) -> None:
+    only = replace(MANIFEST, tag="q8_0", blob="sha256-bb")
+    add(store, only)
+    assert store.find(ModelName("small")) == only
+    add(store, replace(MANIFEST, tag="fp16", blob="sha256-cc"))
+    assert store.find(ModelName("small")) is None
+    add(store, MANIFEST)
+    assert store.find(ModelName("small")) == MANIFEST
+
+
+def test_an_unknown_name_suggests_the_nearest(store: Store) -> None:
+    add(store, MANIFEST)
+    with pytest.raises(DataError, match="did you mean 'small'"):
+        store.get(ModelName("smal"))
+    with pytest.raises(DataError, match="there is small:q4_K_M"):
+        store.get(ModelName("small", "q9"))
+    with pytest.raises(DataError, match="did you mean 'demo'"):
+        store.get(ModelName("demmo"))
+
+
+def test_a_name_made_again_drops_the_file_before(store: Store) -> None:
+    add(store, MANIFEST)
+    add(store, replace(MANIFEST, blob="sha256-bb"))
+    assert files(store) == ["blobs/sha256-bb", "manifests/small/q4_k_m.json"]
+
+
+def test_a_file_goes_with_its_last_name(store: Store) -> None:
+    add(store, MANIFEST)
+    store.copy(ModelName("small"), ModelName("twin", "best"))
+    assert store.path(store.get(ModelName("twin"))).read_bytes() == b"abc"
+    store.remove(ModelName("small"))
+    assert files(store) == ["blobs/sha256-aa", "manifests/twin/best.json"]
+    store.remove(ModelName("twin"))
+    assert files(store) == []
+    with pytest.raises(DataError, match="no model 'twin'"):
+        store.remove(ModelName("twin"))
+
+
+def test_a_copy_over_another_name_drops_what_it_stood_for(store: Store) -> None:
+    add(store, MANIFEST)
+    add(store, replace(MANIFEST, name="other", blob="sha256-bb"))
+    store.copy(ModelName("small"), ModelName("other"))
+    assert files(store) == ["blobs/sha256-aa", "manifests/other/q4_k_m.json", "manifests/small/q4_k_m.json"]
+
+
+def test_what_is_written_aside_is_gone_after_an_error(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store.incoming() as folder:
+        (folder / "model.gguf").write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert files(store) == []
+
+
+def test_what_a_dead_process_left_is_swept(store: Store) -> None:
+    dead, alive = store.root / "incoming" / "999999999", store.root / "incoming" / str(os.getppid())
+    for folder in (dead, alive):
+        folder.mkdir(parents=True)
+        (folder / "half").write_bytes(b"x")
+    with store.incoming():
+        assert not dead.exists()
+        assert alive.exists()
+
+
+def test_a_damaged_manifest_is_as_if_it_were_not_there(store: Store) -> None:
+    add(store, MANIFEST)
+    for text in ("", "{", "[]", '{"name": 1}', "null"):
+        (store.root / "manifests" / "small" / "odd.json").write_text(text)
+        assert store.models() == [MANIFEST]
+
+
+def test_a_missing_file_is_named(store: Store) -> None:
+    add(store, MANIFEST).unlink()
+    with pytest.raises(DataError, match="its file is missing"):
+        store.path(MANIFEST)
+
+
+def test_a_manifest_cannot_point_outside(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    with pytest.raises(DataError):
+        store.path(replace(MANIFEST, blob="../../secret"))
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot write"), Store(tmp_path / "file").incoming():
+        pass
+
+
+def test_nothing_is_made_by_looking(store: Store) -> None:
+    assert store.models() == []
+    assert store.find(ModelName("demo")) is None
+    assert not store.root.exists()
+
+
+def test_home_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MINICHAT_HOME", str(tmp_path / "here"))
+    assert home() == tmp_path / "here"
+    monkeypatch.delenv("MINICHAT_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert home().name == "minichat"
