@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from minichat.terminal.blocks import BlockSource
+from minichat.terminal.live import LiveArea
 from minichat.terminal.markdown import MarkdownStream
 
 ANSWERS = {
@@ -195,6 +196,32 @@ def test_resizing_in_the_middle() -> None:
         said = "".join(screen.text()).replace(" ", "").replace("•", "")
         expected = "".join(whole(text, 80).text()).replace(" ", "").replace("•", "")
         assert said == expected, seed
+
+
+def test_rows_that_a_narrower_screen_broke_are_not_left_behind() -> None:
+    screen = Screen(80, 24)
+    shown = console(80, 24, screen)
+    clock = Clock(0)
+    markdown = MarkdownStream(shown, clock)
+    for chunk, width in (("word " * 50, 40), ("more " * 30, 25), ("end", 60)):
+        clock.now_s += 1
+        markdown.feed(chunk)
+        screen.resize(width, 24)
+        shown.size = (width, 24)  # type: ignore[assignment]
+    markdown.close()
+    assert screen.text() == whole("word " * 50 + "more " * 30 + "end", 60).text()
+
+
+def test_rows_that_are_no_longer_needed_are_erased() -> None:
+    screen = Screen(80, 24)
+    area = LiveArea(console(80, 24, screen))
+    area.update(["for good"], ["a" * 80, "b", "c"])
+    area.update([], ["a" * 80])
+    assert screen.text() == ["for good", "a" * 80]
+    area.update([], [])
+    assert screen.text() == ["for good"]
+    area.update(["more"], [])
+    assert screen.text() == ["for good", "more"]
 
 
 def test_a_dumb_terminal_gets_no_sequences() -> None:

@@ -113,7 +113,7 @@ class BlockRenderer:
 
     def _plain(self, blocks: list[Block]) -> list[str]:
         text = "\n".join(block.source.rstrip("\n") for block in blocks)
-        return ([""] if self.last else []) + self._printed(Text(text))
+        return ([""] if _stand_in(self.last)[1] else []) + self._printed(Text(text))
 
     def _printed(self, renderable: RenderableType) -> list[str]:
         with self._console.capture() as capture:
@@ -123,10 +123,7 @@ class BlockRenderer:
 
 
 def _stand_in(block: Block | None) -> tuple[list[Token], int]:
-    """Tokens of a block of the same kind, for the room after it, and how many rows they take."""
-    if block is None:
+    """Tokens of a block for the blank line after it, and how many rows they take; a rule brings its own blank."""
+    if block is None or block.tokens[0].type == "hr":
         return [], 0
-    kind = block.tokens[0]
-    if kind.type == "hr":
-        return [kind], 2
     return [Token("paragraph_open", "p", 1), Token("text", "", 0, content="x"), Token("paragraph_close", "p", -1)], 1
