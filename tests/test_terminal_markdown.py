@@ -204,7 +204,7 @@ def test_rows_that_a_narrower_screen_broke_are_not_left_behind() -> None:
     clock = Clock(0)
     markdown = MarkdownStream(shown, clock)
     for chunk, width in (("word " * 50, 40), ("more " * 30, 25), ("end", 60)):
-        clock.now_s += 1
+        clock.now_s += 10
         markdown.feed(chunk)
         screen.resize(width, 24)
         shown.size = (width, 24)  # type: ignore[assignment]
