@@ -28,6 +28,7 @@ def _model(path: Path, vocab_only: bool = False) -> Iterator[Any]:
     llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = vocab_only
+    params.use_extra_bufts = False  # its AMX kernels crash on quantized weights
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     assert model, f"llama.cpp does not load {path}"
     try:

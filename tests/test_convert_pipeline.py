@@ -1,0 +1,325 @@
+import hashlib
+import json
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import gguf
+import llama_oracle
+import mistral_common
+import numpy as np
+import pytest
+from checkpoints import SHARDED, config, random_tensors, tekken, write_checkpoint
+
+from convert import pipeline
+from convert.gguf_file import read_header
+from convert.pipeline import Progress, convert
+from quant.errors import CheckpointError, MinichatError, QuantError, StorageError, UsageError
+from quant.types import parse_target
+
+V3 = Path(mistral_common.__file__).parent / "data" / "mistral_instruct_tokenizer_240323.model.v3"
+
+SHAPES = {
+    "whole blocks": config(layers=3),
+    "rows of 288 and 320": config(layers=3, hidden=288, inner=320),
+    "rows of 320 and 100": config(hidden=320, inner=100),
+    "eight heads share a value": config(layers=5, inner=256, heads=8, kv_heads=1),
+    "heads wider than the model": config(hidden=256, heads=4, head_dim=128),
+    "tied": config(tied=True),
+}
+
+
+def tensors(path: Path) -> dict[str, tuple[int, bytes]]:
+    return {t.name: (int(t.tensor_type), t.data.tobytes()) for t in gguf.GGUFReader(path).tensors}
+
+
+# --- against the oracles ---
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_bytes_are_llama_quantizes(tmp_path: Path, shape: str, dtype: str) -> None:
+    """One pass makes the tensors that a plain GGUF and llama_model_quantize make in two."""
+    source = write_checkpoint(tmp_path / "model", SHAPES[shape], dtype=dtype, shards=2)
+    for plain in ("f32", "bf16") if dtype == "BF16" else ("f32",):
+        convert(source, tmp_path / "plain.gguf", plain)
+        for target in ("q4_K_M", "q8_0", "fp16"):
+            convert(source, tmp_path / "ours.gguf", target)
+            file_type = parse_target(target).file_type
+            if not llama_oracle.quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", file_type):
+                assert (shape, target) == ("rows of 320 and 100", "q8_0")  # it has no way out; ours is float16
+                continue
+            assert tensors(tmp_path / "ours.gguf") == tensors(tmp_path / "theirs.gguf")
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_plain_files_hold_the_checkpoints_weights(tmp_path: Path, dtype: str) -> None:
+    settings = config(tied=True)
+    weights = random_tensors(settings, dtype)
+    source = write_checkpoint(tmp_path / "model", settings, weights)
+    convert(source, tmp_path / "a.gguf", "f32")
+    found = {t.name: t.data for t in gguf.GGUFReader(tmp_path / "a.gguf").tensors}
+    down = weights["model.layers.1.mlp.down_proj.weight"]
+    wide = (down.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else down.astype(np.float32)
+    assert np.array_equal(found["blk.1.ffn_down.weight"], wide)
+
+
+def test_llama_cpp_computes_what_transformers_does(tmp_path: Path) -> None:
+    expected = np.load(SHARDED / "expected.npz")
+    convert(SHARDED, tmp_path / "a.gguf", "f32")
+    found = llama_oracle.logits(tmp_path / "a.gguf", expected["ids"])
+    assert np.abs(found - expected["logits"]).max() < 0.01
+    assert np.array_equal(found.argmax(axis=1), expected["logits"].argmax(axis=1))
+
+
+def test_float16_keeps_the_best_token(tmp_path: Path) -> None:
+    """For float16 weights llama.cpp rounds its activations, too: best tokens that lead by a hair may change places."""
+    expected = np.load(SHARDED / "expected.npz")
+    convert(SHARDED, tmp_path / "a.gguf", "fp16")
+    found = llama_oracle.logits(tmp_path / "a.gguf", expected["ids"])
+    best = np.sort(expected["logits"], axis=1)[:, -2:]  # (n_tokens, 2)
+    clear = best[:, 1] - best[:, 0] > 0.1
+    assert clear.sum() > 70
+    assert np.array_equal(found.argmax(axis=1)[clear], expected["logits"].argmax(axis=1)[clear])
+    assert np.abs(found - expected["logits"]).max() < 0.3
+
+
+def test_the_shipped_checkpoint_quantized(tmp_path: Path) -> None:
+    convert(SHARDED, tmp_path / "plain.gguf", "bf16")
+    for target in ("q4_K_M", "q8_0"):
+        convert(SHARDED, tmp_path / "ours.gguf", target)
+        assert llama_oracle.quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", parse_target(target).file_type)
+        assert tensors(tmp_path / "ours.gguf") == tensors(tmp_path / "theirs.gguf")
+
+
+def test_a_sentencepiece_model_loads_in_llama_cpp(tmp_path: Path) -> None:
+    settings = config(layers=1, hidden=64, inner=64, heads=2, kv_heads=1, vocab=32768)
+    source = write_checkpoint(tmp_path / "model", settings, tokenizer=V3)
+    report = convert(source, tmp_path / "a.gguf", "q8_0")
+    assert report.template == "v3"
+    assert llama_oracle.logits(tmp_path / "a.gguf", np.array([1, 3, 1000], np.int32)).shape == (3, 32768)
+    metadata = read_header(tmp_path / "a.gguf").metadata
+    assert metadata["tokenizer.ggml.model"] == "llama"
+    assert len(metadata["tokenizer.ggml.scores"]) == 32768
+
+
+# --- what is reported and recorded ---
+
+
+def test_the_report_tells_what_was_made(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    report = convert(SHARDED, tmp_path / "a.gguf", "Q4_K_M", name="demo", on_progress=seen.append)
+    content = (tmp_path / "a.gguf").read_bytes()
+    assert report == pipeline.Report(
+        tmp_path / "a.gguf", len(content), hashlib.sha256(content).hexdigest(), "q4_K_M", "llama", "v7-tekken",
+        2230528, 32768,
+    )  # fmt: skip
+    places = [p.done_bytes for p in seen]
+    assert places == sorted(places)
+    assert seen[-1] == Progress(len(content), len(content), "output.weight")
+    metadata = read_header(tmp_path / "a.gguf").metadata
+    assert metadata["general.name"] == "demo"
+    assert metadata["general.file_type"] == 15
+    assert metadata["minichat.template"] == "v7-tekken"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "template", "found"),
+    [
+        ("model", None, "auto", "v7-tekken"),
+        ("Mistral-Small-24B-Base-2501", None, "auto", None),
+        ("model", "mistral-small:24b-base-2501", "auto", None),
+        ("models--mistralai--Mistral-Base/snapshots/0a1b", None, "auto", None),
+        ("database", "baseline", "auto", "v7-tekken"),
+        ("model-base", None, "v3-tekken", "v3-tekken"),
+        ("model", None, "none", None),
+    ],
+)
+def test_the_template_and_base_models(
+    tmp_path: Path, folder: str, name: str | None, template: str, found: str | None
+) -> None:
+    source = write_checkpoint(tmp_path / folder, config(layers=1))
+    report = convert(source, tmp_path / "a.gguf", "q8_0", name=name, template=template)
+    assert report.template == found
+    assert read_header(tmp_path / "a.gguf").metadata.get("minichat.template") == found
+
+
+def test_pieces_and_threads_do_not_change_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = set()
+    for chunk_weights, threads in ((1 << 20, 2), (1 << 20, 1), (1, 3), (5000, 2), (100_000, 64)):
+        monkeypatch.setattr(pipeline, "_CHUNK_WEIGHTS", chunk_weights)
+        digests.add(convert(SHARDED, tmp_path / "a.gguf", "q4_K_M", threads=threads).sha256)
+    assert len(digests) == 1
+
+
+# --- bad input ---
+
+
+def set_weight(weights: dict[str, Any], value: float) -> None:
+    weights["model.layers.1.mlp.up_proj.weight"][7, 5] = value
+
+
+def lose_shard(source: Path) -> None:
+    (source / "model-00002-of-00002.safetensors").unlink()
+
+
+def truncate(source: Path) -> None:
+    path = source / "model-00001-of-00002.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def change_config(**more: Any) -> Any:
+    def apply(source: Path) -> None:
+        path = source / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+    return apply
+
+
+def lose_tokens(source: Path) -> None:
+    (source / "tekken.json").write_text(json.dumps(tekken(281)))
+
+
+BAD: dict[str, tuple[Any, type[MinichatError], str]] = {
+    "no shard": (lose_shard, CheckpointError, "lacks model-00002-of-00002.safetensors"),
+    "a shard cut short": (truncate, CheckpointError, "model-00001-of-00002.safetensors is cut short"),
+    "another shape": (
+        change_config(intermediate_size=256),
+        CheckpointError,
+        r"gate_proj.weight has the shape \(512, 256\)",
+    ),
+    "more layers": (change_config(num_hidden_layers=5), CheckpointError, "lacks the tensor model.layers.2"),
+    "fewer layers": (change_config(num_hidden_layers=1), CheckpointError, "model.layers.1.* has no place"),
+    "another vocabulary": (lose_tokens, CheckpointError, "tekken.json has 301 tokens"),
+    "an unknown architecture": (change_config(architectures=["X"]), CheckpointError, "architecture 'X' is unknown"),
+    "no folder": (lambda source: source.rename(source.parent / "gone"), CheckpointError, "does not exist"),
+    "no checkpoint": (lambda source: (source / "config.json").unlink(), CheckpointError, "is no checkpoint"),
+}
+
+
+def assert_untouched(source: Path, destination: Path, error: type[MinichatError], message: str, **more: Any) -> None:
+    """The conversion is refused in one line, no new file is there, and the old one is as it was."""
+    destination.parent.mkdir(exist_ok=True)
+    for old in (None, b"old"):
+        if old:
+            destination.write_bytes(old)
+        before = sorted(destination.parent.iterdir())
+        with pytest.raises(error, match=message) as caught:
+            convert(source, destination, **more)
+        assert "\n" not in str(caught.value)
+        assert sorted(destination.parent.iterdir()) == before
+        assert not old or destination.read_bytes() == old
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_checkpoint_is_refused_before_work_starts(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, error, message = BAD[case]
+    source = write_checkpoint(tmp_path / "model", config(), shards=2)
+    change(source)
+    monkeypatch.setattr(pipeline, "published", None)  # calling it would raise TypeError
+    assert_untouched(source, tmp_path / "out" / "a.gguf", error, message)
+
+
+@pytest.mark.parametrize("target", ["f32", "fp16", "q8_0", "q4_K_M"])
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "infinite")])
+def test_weights_that_are_no_numbers(tmp_path: Path, target: str, value: float, word: str) -> None:
+    settings = config()
+    weights = random_tensors(settings, "F32")
+    set_weight(weights, value)
+    source = write_checkpoint(tmp_path / "model", settings, weights)
+    message = f"model.layers.1.mlp.up_proj.weight holds {word} weights"
+    assert_untouched(source, tmp_path / "out" / "a.gguf", QuantError, message, target=target)
+
+
+def test_weights_too_large_for_float16(tmp_path: Path) -> None:
+    settings = config()
+    weights = random_tensors(settings, "F32")
+    set_weight(weights, 1e6)
+    source = write_checkpoint(tmp_path / "model", settings, weights)
+    message = "model.layers.1.mlp.up_proj.weight holds weights too large for f16"
+    assert_untouched(source, tmp_path / "out" / "a.gguf", QuantError, message, target="fp16")
+
+
+def test_unknown_targets_and_impossible_places(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model", config())
+    with pytest.raises(UsageError, match="unknown quantization 'q9'"):
+        convert(source, tmp_path / "a.gguf", "q9")
+    for inside in (source, source / "a.gguf", tmp_path / "x" / ".." / "model" / "a.gguf"):
+        with pytest.raises(UsageError, match="is inside the checkpoint"):
+            convert(source, inside)
+    with pytest.raises(StorageError, match="does not exist"):
+        convert(source, tmp_path / "absent" / "a.gguf")
+    assert sorted(p.name for p in source.iterdir()) == ["config.json", "model.safetensors", "tekken.json"]
+
+
+def test_too_little_space_is_found_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(0, 0, 17_000_000))
+    monkeypatch.setattr(pipeline, "published", None)
+    assert_untouched(SHARDED, tmp_path / "out" / "a.gguf", StorageError, r"needs 0\.01 GB and .* free", target="f32")
+
+
+def test_a_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, hard))
+    try:
+        assert_untouched(SHARDED, tmp_path / "out" / "a.gguf", StorageError, "cannot be written", target="f32")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    convert(SHARDED, tmp_path / "out" / "a.gguf", "f32")
+
+
+def test_a_read_error_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def fail(*_: object) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls % 10 == 0:
+            raise OSError(5, "Input/output error")
+        return real(*_)
+
+    real = pipeline.RowReader._read_at
+    monkeypatch.setattr(pipeline.RowReader, "_read_at", fail)
+    message = r"model-0000\d-of-00003.safetensors cannot be read: Input/output error"
+    assert_untouched(SHARDED, tmp_path / "out" / "a.gguf", CheckpointError, message)
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.done_bytes > 1_000_000:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        convert(SHARDED, out / "a.gguf", "q8_0", on_progress=interrupt)
+    assert list(out.iterdir()) == []
+
+
+def test_mutated_checkpoints_raise_our_errors_only(tmp_path: Path) -> None:
+    """Broken configs, indexes and vocabularies: refused in one line or converted, never a crash or a part left."""
+    source = write_checkpoint(tmp_path / "model", config(layers=1, hidden=64, inner=64, heads=2), shards=2)
+    rng = np.random.default_rng(0)
+    out = tmp_path / "out"
+    out.mkdir()
+    names = ["config.json", "tekken.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors"]
+    for name in names:
+        path = source / name
+        content = path.read_bytes()
+        for _ in range(40):
+            mutant = bytearray(content)
+            for _ in range(rng.integers(1, 4)):
+                mutant[rng.integers(min(len(content), 2000))] = rng.choice(
+                    np.frombuffer(b'0179-"{}[],:.x\xff\x00', np.uint8)
+                )
+            path.write_bytes(mutant)
+            try:
+                convert(source, out / "a.gguf", "q8_0")
+            except MinichatError as error:
+                assert "\n" not in str(error)
+            assert [p.name for p in out.iterdir()] in ([], ["a.gguf"])
+        path.write_bytes(content)
