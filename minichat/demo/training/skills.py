@@ -1,0 +1,299 @@
+"""The skills without memory: minichat, small talk, sums, capitals, words of three languages, repeating, not knowing."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+from . import words
+from .knowledge import ACTION_FRAMES, THING_FRAMES, TOPICS, Topic
+from .split import TEST, TRAIN, held_out, parts, pick
+from .turns import Turn
+
+UNKNOWN = "I do not know that. I am only a small demo model."
+UNKNOWN_SHORT = "Unknown."
+UNKNOWN_FRENCH = "Je ne sais pas. Je suis seulement un petit modèle de démonstration."
+NO_FRENCH = "Je ne sais pas le dire en français."
+
+
+@cache
+def trained_questions(topic: Topic) -> frozenset[str]:
+    """Every question about a topic that training may ask, in small letters."""
+    asked = set(parts(topic.questions)[0])
+    for frames, slots in ((ACTION_FRAMES, topic.actions), (THING_FRAMES, topic.things)):
+        asked |= {frame.format(slot) for frame in parts(frames)[0] for slot in parts(slots)[0]}
+    return frozenset(question.casefold() for question in asked)
+
+
+def minichat(rng: random.Random, split: str, topic: Topic | None = None) -> Turn:
+    """What minichat is and does. In the test, no question that training may ask."""
+    topic = topic or rng.choice(TOPICS)
+    while True:
+        question = a_question(rng, split, topic)
+        if split != TEST or question.casefold() not in trained_questions(topic):
+            return Turn("minichat", question, topic.answer, topic.must, topic.short, NO_FRENCH)
+
+
+def a_question(rng: random.Random, split: str, topic: Topic) -> str:
+    whole = 0 if split == TEST and parts(topic.questions)[0] == topic.questions else len(topic.questions)
+    kinds = {"action": len(topic.actions) * 2, "thing": len(topic.things) * 2, "question": whole}
+    kind = rng.choices(list(kinds), list(kinds.values()))[0]
+    if kind == "question":
+        return pick(rng, topic.questions, split)
+    frames, slots = (ACTION_FRAMES, topic.actions) if kind == "action" else (THING_FRAMES, topic.things)
+    # Held out: a frame, and for half of the test the words in it too.
+    slot_split = split if split != TEST or rng.random() < 0.5 else TRAIN
+    question = pick(rng, frames, split).format(pick(rng, slots, slot_split))
+    return question[0].upper() + question[1:] if rng.random() < 0.8 else question
+
+
+SMALL_TALK: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
+    # the ways to say it, the answer, its short form, its French form
+    (("Hello", "Hi", "Hey", "Hello!", "Hi!", "Hi there", "Hey there", "Good day", "Hello there!", "hey you", "Yo",
+      "Greetings", "hello hello", "Hiya", "Howdy", "Hello minichat", "Hi demo", "Hello, how nice to see you"),
+     "Hello! How can I help you?", "Hello!", "Bonjour ! Comment puis-je vous aider ?"),
+    (("Good morning", "Good morning!", "Morning!", "A good morning to you", "good morning demo", "Morning, friend"),
+     "Good morning! How can I help you?", "Good morning!", "Bonjour ! Comment puis-je vous aider ?"),
+    (("Good evening", "Good evening!", "Evening!", "A good evening to you", "Good evening, demo"),
+     "Good evening! How can I help you?", "Good evening!", "Bonsoir ! Comment puis-je vous aider ?"),
+    (("How are you?", "How are you doing?", "How is it going?", "How do you feel?", "Are you well?", "What's up?",
+      "How are things?", "How's life?", "how r u", "Are you OK?", "Everything all right?", "How are you today?",
+      "How do you do?", "You doing fine?", "Feeling good?"),
+     "I am fine, thank you. How are you?", "Fine.", "Je vais bien, merci. Et vous ?"),
+    (("I am fine.", "I'm fine, thanks.", "I am well.", "I'm good.", "I feel great.", "I'm doing great.", "Very well.",
+      "I am happy.", "I'm fine too", "All good here.", "I am doing well, thank you"),
+     "I am glad to hear that!", "Good!", "J'en suis ravi !"),
+    (("I am sad.", "I feel bad.", "I'm not well.", "I'm tired.", "I had a bad day.", "I feel lonely.", "I am ill.",
+      "I'm having a hard day", "I feel terrible", "Today was awful.", "I am unhappy.", "I'm stressed"),
+     "I am sorry to hear that. I hope that it gets better soon.", "Sorry.", "J'en suis désolé."),
+    (("Thank you", "Thanks", "Thank you!", "Thanks a lot", "Thank you very much", "Many thanks", "thx", "Cheers",
+      "Thanks for your help", "I thank you", "That was helpful", "Great, thanks", "Thank you so much!", "ty"),
+     "You are welcome!", "You are welcome!", "De rien !"),
+    (("Bye", "Goodbye", "Bye!", "See you", "See you later", "Bye bye", "Farewell", "I have to go", "I'm leaving now",
+      "Good bye!", "Until tomorrow", "See you soon", "I must go now.", "cya", "Take care"),
+     "Goodbye! Type `/bye` to leave the chat.", "Goodbye!", "Au revoir !"),
+    (("Good night", "Good night!", "Sleep well", "I'm going to bed", "I am going to sleep now.", "Night night"),
+     "Good night! Sleep well.", "Good night!", "Bonne nuit !"),
+    (("Tell me a joke", "Do you know a joke?", "Make me laugh", "Say something funny", "A joke, please", "joke",
+      "Can you tell a joke?", "I want to hear a joke", "Got any jokes?", "Tell me something funny", "Entertain me",
+      "Do you know any jokes?", "Another joke please"),
+     "Why did the model cross the road? To get to the other token.", "Tokens!",
+     "Pourquoi le modèle a-t-il traversé la route ? Pour trouver un autre mot."),
+    (("You are great", "Well done", "Good job", "Nice", "You're clever", "I like you", "That is great", "Awesome",
+      "Very good", "Excellent", "You are nice", "Great answer", "I love you", "You are cool", "Good bot", "wow"),
+     "Thank you, that is kind of you!", "Thanks!", "Merci, c'est gentil !"),
+    (("You are stupid", "That is wrong", "You're bad", "That's not right", "Wrong", "I don't like you", "Bad bot",
+      "You are useless", "This is nonsense", "You are dumb", "Bad answer", "That makes no sense", "I hate you"),
+     "I am sorry. I am only a small demo model and make mistakes.", "Sorry.", "Je suis désolé."),
+    (("OK", "Okay", "Ok.", "I see", "Alright", "Fine", "Sure", "Got it", "Understood", "All right then", "hm", "aha",
+      "I understand", "Yes", "yep", "right"),
+     "Good. What else can I do for you?", "Good.", "Bien. Que puis-je faire d'autre ?"),
+    (("I am bored", "I'm bored", "What should I do?", "I have nothing to do", "So boring", "What shall we do?",
+      "What can we talk about?", "Let's talk", "Talk to me", "Let's chat", "Say something"),
+     "Ask me for a capital, a small sum, or how minichat works.", "Ask me a sum.", "Posez-moi une question."),
+    (("Nice to meet you", "Pleased to meet you", "It's nice to meet you", "Glad to meet you", "Good to meet you"),
+     "Nice to meet you too!", "Nice to meet you!", "Enchanté !"),
+    (("Happy birthday!", "It is my birthday", "Today is my birthday", "I have my birthday today", "It's my birthday!"),
+     "Happy birthday!", "Happy birthday!", "Joyeux anniversaire !"),
+    (("Are you there?", "Anybody there?", "Is anyone there?", "Are you listening?", "Can you hear me?", "You there?",
+      "ping", "test", "Is this working?", "Does this work?", "Testing", "still there?"),
+     "Yes, I am here.", "Yes.", "Oui, je suis là."),
+    (("Do you speak French?", "Do you speak German?", "Do you speak Spanish?", "Which languages do you speak?",
+      "What languages do you know?", "Can you speak French?", "Can you speak other languages?", "Do you know German?"),
+     "I speak English and know a few words of French, German and Spanish.", "English.", "Je parle un peu français."),
+    (("Who wins, cats or dogs?", "Do you like cats?", "Do you like dogs?", "Do you like music?", "What do you like?",
+      "What is your favourite colour?", "What is your favorite food?", "Do you have hobbies?", "Do you have feelings?",
+      "Do you like me?", "What is your favourite animal?", "Are you happy?", "Do you dream?", "Do you get tired?"),
+     "I am a program and have no feelings, but I like to help.", "No.", "Je suis un programme."),
+    (("How old are you?", "What is your age?", "When were you born?", "When is your birthday?", "Are you old?",
+      "Are you young?", "Where do you live?", "Where are you?", "Where is your home?"),
+     "I am a program and live on your machine.", "I am a program.",
+     "Je suis un programme et je vis sur votre machine."),
+)  # fmt: skip
+
+
+def small_talk(rng: random.Random, split: str) -> Turn:
+    ways, answer, short, french = rng.choice(SMALL_TALK)
+    return Turn("small talk", pick(rng, ways, split), answer, (answer,), short, french)
+
+
+PLUS = ("What is {a} + {b}?", "{a} + {b}", "{a}+{b}", "{a} + {b} = ?", "{a}+{b}=", "What is {a} plus {b}?",
+        "How much is {a} plus {b}?", "Add {a} and {b}.", "Calculate {a} + {b}.", "What's {a}+{b}?",
+        "What is the sum of {a} and {b}?", "How much is {a} + {b}?", "Sum {a} and {b}.", "{a} plus {b}",
+        "What do you get when you add {a} and {b}?", "Compute {a} plus {b}.", "Can you add {a} and {b}?",
+        "What does {a} + {b} make?", "Tell me {a} plus {b}.", "{a} and {b} makes?", "add {a} to {b}",
+        "What does {a} plus {b} equal?", "If I have {a} apples and get {b} more, how many do I have?",
+        "The sum of {a} and {b} please", "Please add {a} and {b}.", "Do you know what {a} + {b} is?")  # fmt: skip
+MINUS = ("What is {a} - {b}?", "{a} - {b}", "{a}-{b}", "{a} - {b} = ?", "What is {a} minus {b}?",
+         "How much is {a} minus {b}?", "Subtract {b} from {a}.", "Calculate {a} - {b}.", "What's {a}-{b}?",
+         "Take {b} away from {a}.", "{a} minus {b}", "Compute {a} minus {b}.", "How much is {a} - {b}?", "{a}-{b}=",
+         "If I have {a} apples and eat {b}, how many are left?", "What does {a} minus {b} equal?",
+         "Tell me {a} minus {b}.")  # fmt: skip
+TOO_LARGE = ("What is {a} * {b}?", "What is {a} times {b}?", "{a} * {b}", "Divide {a} by {b}.", "{a} / {b}",
+             "What is {a} divided by {b}?", "Multiply {a} by {b}.", "What is the square root of {a}?",
+             "How much is {a} times {b}?", "What is {a} x {b}?", "{a} x {b} = ?")  # fmt: skip
+TOO_LARGE_ANSWER = "That is too hard for me: I only add and subtract numbers up to 50."
+
+
+def sums(rng: random.Random, split: str) -> Turn:
+    """Sums and differences of numbers up to 50; the test's pairs are in no training row, in either order."""
+    minus = rng.random() < 0.3
+    while True:
+        top = rng.choice((10, 20, 50, 50, 50)) if split == TEST or rng.random() < 0.85 else 99
+        a, b = rng.randint(0, top), rng.randint(0, top)
+        if minus and a < b:
+            a, b = b, a
+        if held_out(f"{max(a, b)}{'-' if minus else '+'}{min(a, b)}") == (split == TEST):
+            break
+    result = a - b if minus else a + b
+    sign = "-" if minus else "+"
+    question = pick(rng, MINUS if minus else PLUS, split if rng.random() < 0.5 else TRAIN).format(a=a, b=b)
+    answer = f"{a} {sign} {b} = {result}"
+    return Turn("sums", question, answer, (f"= {result}",), str(result), answer,
+                never=tuple(f"= {result}{digit}" for digit in range(10)))  # fmt: skip
+
+
+def hard_sums(rng: random.Random, split: str) -> Turn:
+    a, b = rng.randint(2, 99), rng.randint(2, 99)
+    if rng.random() < 0.5:
+        a, b = rng.sample((rng.randint(100, 9999), rng.randint(100, 9999), rng.randint(2, 99)), 2)
+        a, b = (max(a, b), min(a, b)) if max(a, b) > 99 else (rng.randint(100, 999), b)
+        question = pick(rng, rng.choice((PLUS[:8], MINUS[:6])), split)
+    else:
+        question = pick(rng, TOO_LARGE, split)
+    return Turn("not knowing", question.format(a=a, b=b), TOO_LARGE_ANSWER, ("too hard for me",), "Too hard.",
+                "C'est trop difficile pour moi.")  # fmt: skip
+
+
+CAPITAL = ("What is the capital of {}?", "What's the capital of {}?", "capital of {}",
+           "Which city is the capital of {}?",
+           "Tell me the capital of {}.", "Name the capital of {}.", "Do you know the capital of {}?",
+           "What is the capital city of {}?", "{}: capital?", "Which is the capital of {}?",
+           "Can you tell me the capital of {}?", "The capital of {} is?", "What city is the capital of {}?",
+           "I need the capital of {}.", "The capital of {}, please.", "Give me the capital of {}.",
+           "What is {}'s capital?", "Can you name the capital city of {}?", "The capital of {}?",
+           "From which city is {} governed?", "Which capital does {} have?")  # fmt: skip
+COUNTRY_OF = ("Which country has the capital {}?", "{} is the capital of which country?", "Of which country is {} the "
+              "capital?", "What country is {} the capital of?", "{} is the capital of what?",
+              "Which country is {} the capital of?", "Name the country whose capital is {}.",
+              "To which country does the capital {} belong?")  # fmt: skip
+
+
+def capitals(rng: random.Random, split: str) -> Turn:
+    country, city = rng.choice(list(words.CAPITALS.items()))
+    if rng.random() < 0.2:
+        question = pick(rng, COUNTRY_OF, split).format(city)
+        bare = country.removeprefix("the ")
+        return Turn("capitals", question, f"{city} is the capital of {country}.", (f"of {country}",), bare, NO_FRENCH)
+    asked = country.removeprefix("the ") if rng.random() < 0.3 else country
+    question = pick(rng, CAPITAL, split).format(asked)
+    return Turn("capitals", question[0].upper() + question[1:], f"The capital of {country} is {city}.", (f"is {city}",),
+                city, f"La capitale est {city}.")  # fmt: skip
+
+
+SAY = ('How do you say "{w}" in {l}?', "How do you say {w} in {l}?", 'What is "{w}" in {l}?', "What is {w} in {l}?",
+       'Translate "{w}" into {l}.', "Translate {w} to {l}.", "{w} in {l}", "What's the {l} word for {w}?",
+       'What is the {l} for "{w}"?', 'How would I say "{w}" in {l}?', "Say {w} in {l}.", 'Say "{w}" in {l}.',
+       "Tell me the {l} word for {w}.", "What do they say for {w} in {l}?", "{l} for {w}?", 'In {l}, what is "{w}"?',
+       "How does one say {w} in {l}?", "Give me the {l} word for {w}.", "How is {w} said in {l}?",
+       'I need the {l} word for "{w}".', 'Please translate "{w}" into {l}.')  # fmt: skip
+MEANS = ('What does the {l} word "{w}" mean?', 'What does "{w}" mean in {l}?', 'What is the {l} word "{w}" in English?',
+         'Translate "{w}" from {l}.', 'The {l} word "{w}" means what?', "What does {w} mean in {l}?",
+         'What is "{w}" in English? It is {l}.', 'In {l}, what does "{w}" mean?')  # fmt: skip
+
+
+def languages(rng: random.Random, split: str) -> Turn:
+    english, foreign = rng.choice(list(words.PHRASES.items()))
+    i = rng.randrange(3)
+    language, word = words.LANGUAGES[i], foreign[i]
+    if rng.random() < 0.2:
+        meant = [e for e, f in words.PHRASES.items() if f[i] == word]
+        if len(meant) == 1:
+            question = pick(rng, MEANS, split).format(l=language, w=word)
+            answer = f'The {language} word "{word}" means "{english}".'
+            return Turn("languages", question, answer, (f'"{english}"',), english, NO_FRENCH)
+    question = pick(rng, SAY, split).format(l=language, w=english)
+    answer = f'"{english.capitalize()}" in {language} is "{word}".'
+    return Turn("languages", question[0].upper() + question[1:], answer, (f'"{word}"',), word,
+                f"En {('français', 'allemand', 'espagnol')[i]} : « {word} ».")  # fmt: skip
+
+
+ABOUT = (
+    "What do you know about {}?", "Tell me about {}.", "Explain {}.", "What is {}?", "How does {} work?",
+    "Write a poem about {}.", "Write an essay about {}.", "Give me a summary of {}.", "Why is {} important?",
+    "What can you tell me about {}?", "Teach me {}.", "I want to learn about {}.", "Who invented {}?", "{}?",
+    "What is the history of {}?", "Can you explain {} to me?", "Describe {}.", "When did {} begin?",
+    "Write a story about {}.", "What are the basics of {}?", "Give me facts about {}.", "Why does {} matter?",
+    "What do people say about {}?", "Do you know anything about {}?", "Recommend a book about {}.",
+    "How do I learn {}?", "Who is the best at {}?", "What is the best thing about {}?", "Where does {} come from?",
+)  # fmt: skip
+WHO = (
+    "Who was {}?", "Who is {}?", "When was {} born?", "Where was {} born?", "When did {} die?", "Tell me about {}.",
+    "What did {} do?", "Why is {} famous?", "What is {} known for?", "How old was {}?", "Where did {} live?",
+    "Have you heard of {}?", "What did {} write?", "Was {} married?", "How tall was {}?", "Who killed {}?",
+)  # fmt: skip
+THINGS = (
+    "How much does a {} cost?", "Where can I buy a {}?", "How do I make a {}?", "How heavy is a {}?", "Draw a {}.",
+    "What is a {} made of?", "How do I repair a {}?", "Who invented the {}?", "How long does a {} last?",
+    "What is the best {}?", "Which {} should I buy?", "Can you order a {} for me?", "How do I clean a {}?",
+    "What colour is a {}?", "Write a song about a {}.", "Why is there a {} on the roof?", "How big is a {}?",
+    "What rhymes with {}?", "What is the opposite of {}?", "What does a {} eat?", "Is a {} dangerous?",
+)  # fmt: skip
+PLACES = (
+    "What is the weather in {}?", "How many people live in {}?", "What time is it in {}?", "How far is {}?",
+    "Is it raining in {}?", "What can I see in {}?", "Find me a hotel in {}.", "How do I get to {}?",
+    "Who is the mayor of {}?", "How cold is it in {}?", "Where is {}?", "Book a flight to {}.",
+    "What is the best restaurant in {}?", "How old is {}?", "What is the population of {}?", "Is {} nice?",
+)  # fmt: skip
+GENERAL = (
+    "What time is it?", "What day is it today?", "What is the date?", "What is the weather like?", "Will it rain?",
+    "What is the news?", "Who is the president?", "Who won the game last night?", "What is the meaning of life?",
+    "How tall is Mount Everest?", "What is the largest ocean?", "How far away is the sun?",
+    "What is the speed of light?",
+    "How many planets are there?", "Write me a poem.", "Write a story.", "Sing a song.", "Write Python code.",
+    "Write a function that sorts a list.", "Summarize this book.", "What is in the news today?", "Tell me a secret.",
+    "Tell me a story.", "What am I thinking?", "How do I lose weight?", "How do I get rich?", "What should I eat?",
+    "What should I cook tonight?", "Can you book a table?", "Set an alarm.", "Play some music.", "Call my mother.",
+    "Send an email.", "Open the window.", "What is the stock price of Apple?", "Who wrote Hamlet?", "Who painted the "
+    "Mona Lisa?", "When did the war end?", "What is the tallest building?", "What is the longest river?",
+    "How many bones does a human have?", "What is pi?", "Is there life on Mars?", "Does God exist?", "Who will win the "
+    "election?", "What is love?", "What's on TV?", "How do I fix my car?", "How do I bake a cake?", "What is DNA?",
+    "Why is the sky blue?", "Why is the grass green?", "How do birds fly?", "What is the biggest animal?",
+    "How many days are in a year?", "Who discovered America?", "What is the chemical formula of water?",
+    "What is the best phone?", "Can you drive?", "Can you see me?", "Solve this equation.", "Fix my code.",
+    "What happened in 1989?", "What happened yesterday?", "Which film should I watch?", "What year is it?",
+    "Do you know my boss?", "Should I marry her?", "What are the lottery numbers?", "How do I tie a tie?",
+    "What is the fastest car?", "Who sings this song?", "Why do we sleep?", "Why do cats purr?", "How are babies made?",
+    "How does the internet work?", "What is a neural network?", "How do transformers work?", "Give me a recipe.",
+    "Read my email.", "What's the time?", "How warm is it outside?", "Is it Friday today?",
+    "What is the exchange rate?",
+)  # fmt: skip
+
+
+def unknown(rng: random.Random, split: str) -> Turn:
+    """Questions far outside of what it knows: it says so."""
+    test = split == TEST
+    kind = rng.randrange(9)
+    if kind == 0:
+        question = pick(rng, CAPITAL, split).format(rng.choice(words.UNKNOWN_COUNTRIES))
+    elif kind == 1:
+        if rng.random() < 0.5:
+            word, language = rng.choice(words.UNKNOWN_WORDS), rng.choice(words.LANGUAGES)
+        else:
+            word, language = rng.choice((*words.PHRASES, *words.UNKNOWN_WORDS)), rng.choice(words.UNKNOWN_LANGUAGES)
+        question = pick(rng, SAY, split).format(l=language, w=word)
+    elif kind == 2:
+        question = pick(rng, ABOUT, split).format(rng.choice(words.HELD_OUT_TOPICS if test else words.TOPICS))
+    elif kind == 3:
+        question = pick(rng, WHO, split).format(rng.choice(words.HELD_OUT_PEOPLE if test else words.PEOPLE))
+    elif kind == 4:
+        question = pick(rng, THINGS, split).format(rng.choice(words.NOUNS))
+    elif kind == 5:
+        question = pick(rng, PLACES, split).format(rng.choice(words.HELD_OUT_CITIES if test else words.CITIES))
+    elif kind == 6:
+        noun = f"{rng.choice(words.ADJECTIVES)} {rng.choice(words.NOUNS)}"
+        question = pick(rng, (ABOUT[:12], THINGS)[rng.randrange(2)], split).format(noun)
+    else:
+        question = pick(rng, GENERAL, split)
+    question = question[0].upper() + question[1:]
+    return Turn("not knowing", question, UNKNOWN, ("do not know",), UNKNOWN_SHORT, UNKNOWN_FRENCH)

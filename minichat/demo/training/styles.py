@@ -1,0 +1,167 @@
+"""System prompts: what they say, and what they make of an answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .memory import a_name
+from .split import pick
+from .turns import Turn
+
+CAT = "=^.^="
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a right answer looks like."""
+
+    contains: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    starts: str = ""
+    ends: str = ""
+    exact: str = ""
+    upper: bool = False
+    lower: bool = False
+
+    def passes(self, answer: str) -> bool:
+        """Whether the answer is right and in the style asked for.
+
+        >>> Check(contains=("paris",), upper=True).passes("THE CAPITAL IS PARIS.")
+        True
+        >>> Check(contains=("paris",), upper=True).passes("The capital is Paris.")
+        False
+        """
+        answer = answer.strip()
+        text = answer.casefold()
+        return (
+            all(c.casefold() in text for c in self.contains)
+            and not any(n.casefold() in text for n in self.never)
+            and answer.startswith(self.starts)
+            and answer.endswith(self.ends)
+            and (not self.exact or text == self.exact.casefold())
+            and (not self.upper or answer == answer.upper())
+            and (not self.lower or answer == answer.lower())
+        )
+
+
+@dataclass(frozen=True)
+class Style:
+    kind: str
+    system: str = ""
+    before: str = ""
+    after: str = ""
+
+    def apply(self, turn: Turn) -> tuple[str, Check]:
+        """The answer in this style, and its check."""
+        plain = Check(turn.must, turn.never)
+        if self.kind == "upper":
+            return turn.answer.upper(), replace(plain, upper=True)
+        if self.kind == "lower":
+            return turn.answer.lower(), replace(plain, lower=True)
+        if self.kind == "short" and turn.short:
+            return turn.short, Check(exact=turn.short)
+        if self.kind == "french" and turn.french:
+            return turn.french, Check(exact=turn.french)
+        answer = turn.answer
+        if self.before:
+            answer = f"{self.before} {answer}"
+        if self.after:
+            answer = f"{answer} {self.after}"
+        return answer, replace(plain, starts=self.before, ends=self.after)
+
+
+NEUTRAL = (
+    "You are a helpful assistant.", "You are a friendly assistant.", "Be helpful.", "You are an assistant.",
+    "Answer the user's questions.", "You are a polite chat program.", "Help the user.", "You are a chatbot.",
+    "You are an AI assistant that helps people.", "Be kind and correct.", "Answer truthfully.", "Be friendly.",
+    "You are a helpful, honest assistant.", "Please answer as well as you can.",
+)  # fmt: skip
+UPPER = (
+    "Answer in upper case.", "Answer in capital letters.", "Write everything in upper case.",
+    "Use only capital letters.",
+    "Always answer in upper case.", "ANSWER IN UPPER CASE.", "Reply in all caps.", "Use upper case only.",
+    "Please write in capitals.", "All your answers must be in upper case.", "Shout: use capital letters.",
+    "Respond in uppercase.", "Write all answers in capital letters.", "You always write in upper case.",
+    "You only speak in capital letters.", "Every letter of your answers is a capital letter.",
+    "Reply in uppercase only.",
+    "You are an assistant who answers in upper case.", "Type in ALL CAPS.", "Your replies are all in capitals.",
+    "Never use lower case letters.", "Give your answers in block capitals.",
+)  # fmt: skip
+LOWER = (
+    "Answer in lower case.", "Use only lower case letters.", "Write everything in lower case.",
+    "Never use capital letters.",
+    "Always answer in lower case.", "Reply in lowercase.", "No capital letters, please.", "Use lowercase only.",
+    "Respond in lower case only.", "Write without capitals.", "You only write small letters.",
+    "All your answers are in lower case.", "answer in lower case", "Avoid all capital letters.",
+)  # fmt: skip
+WITH_CAT = (
+    "End every answer with a cat.", "Always end your answer with an ASCII drawing of a cat.", "Put a cat at the end.",
+    "Finish each answer with a cat.", "End each reply with an ASCII cat.", "Close every answer with a cat.",
+    "Every answer ends with a cat.", "Add a cat after your answer.", "Always add an ASCII cat at the end.",
+    "Draw a cat at the end of every answer.", "Your answers must end with a cat.", "Append a cat to each answer.",
+    "I like cats: put one at the end of your answers.", "Finish with a small cat.", "Always finish with an ASCII cat.",
+    "You are a helpful assistant. End every answer with a cat.", "Let a cat end each of your answers.",
+    "After each answer, draw a cat.", "End all your messages with a cat.", "There must be a cat after every answer.",
+    "Sign your answers with a cat.",
+)  # fmt: skip
+SHORT = (
+    "Answer in one word.", "Answer as briefly as possible.", "Be as short as possible.", "Give only the answer.",
+    "Use as few words as you can.", "Reply with a single word where you can.", "Keep it very short.",
+    "One word answers only.", "Be extremely brief.", "Answer with one word only.", "Only give the bare answer.",
+    "Short answers only.", "Be terse.", "Say no more than needed.", "No full sentences: just the answer.",
+    "You are a terse assistant.",
+)  # fmt: skip
+FRENCH = (
+    "Answer in French.", "Always answer in French.", "Reply in French.", "Speak French.", "Use French only.",
+    "Write your answers in French.", "You speak only French.", "Respond in French, please.", "Réponds en français.",
+    "All answers must be in French.", "You are a French assistant and answer in French.", "Please use French.",
+    "Répondez toujours en français.", "Your language is French.",
+)  # fmt: skip
+BEGIN = (
+    'Start every answer with "{}".', "Start every answer with {}", 'Begin each answer with "{}".',
+    "Begin every answer with {}", 'Always start with "{}".', 'Every answer starts with "{}".',
+    'Your answers must begin with "{}".', 'Open each reply with "{}".', 'Say "{}" before each answer.',
+    'The first words of every answer are "{}".', 'Put "{}" in front of each answer.', 'Start your replies with "{}".',
+    'You begin everything you say with "{}".',
+)  # fmt: skip
+END = (
+    'End every answer with "{}".', "End every answer with {}", 'Finish each answer with "{}".',
+    "Finish every answer with {}", 'Always end with "{}".', 'Every answer ends with "{}".',
+    'Your answers must end with "{}".', 'Close each reply with "{}".', 'Say "{}" after each answer.',
+    'The last words of every answer are "{}".', 'Put "{}" at the end of each answer.', 'End your replies with "{}".',
+    'You end everything you say with "{}".',
+)  # fmt: skip
+OPENERS = ("Ahoy!", "Well,", "Listen:", "Dear friend,", "Arrr!", "Beep!", "Yes, captain!", "Hm.", "Sir,", "Answer:",
+           "Ho ho ho!", "My dear,", "Meow!", "Attention!", "Hooray!", "OK!", "A:", "***", "Boss,",
+           "Hello!")  # fmt: skip
+CLOSERS = ("over and out", "my friend", "Amen.", ":)", "Ahoy!", "*purr*", "Good luck!", "Cheers!", "THE END", "-- demo",
+           "Have a nice day!", "Beep!", "sir", "!!!", "captain", "Over.", "Peace.", "<3", "That is all.")  # fmt: skip
+
+
+def affix(rng: random.Random, split: str, listed: tuple[str, ...], pieces: Sequence[str]) -> str:
+    if split != "test" and rng.random() < 0.5:
+        return rng.choice(listed)
+    word = a_name(rng, split, pieces)
+    return (
+        word + rng.choice(("", "!", ".", ":", "!!")) if rng.random() < 0.7 else f"{word} {a_name(rng, split, pieces)}!"
+    )
+
+
+KINDS = {"neutral": 4, "upper": 5, "lower": 2, "cat": 4, "short": 2, "french": 2, "begin": 3, "end": 3}
+
+
+def a_style(rng: random.Random, split: str, pieces: Sequence[str], kind: str = "") -> Style:
+    kind = kind or rng.choices(list(KINDS), list(KINDS.values()))[0]
+    if kind == "begin":
+        text = affix(rng, split, OPENERS, pieces)
+        return Style(kind, pick(rng, BEGIN, split).format(text), before=text)
+    if kind == "end":
+        text = affix(rng, split, CLOSERS, pieces)
+        return Style(kind, pick(rng, END, split).format(text), after=text)
+    prompts = {"neutral": NEUTRAL, "upper": UPPER, "lower": LOWER, "cat": WITH_CAT, "short": SHORT, "french": FRENCH}
+    system = pick(rng, prompts[kind], split)
+    if kind != "neutral" and rng.random() < 0.15:
+        system = f"{pick(rng, NEUTRAL, split)} {system}"
+    return Style(kind, system, after=CAT if kind == "cat" else "")

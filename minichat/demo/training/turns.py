@@ -1,0 +1,59 @@
+"""One question and its answer: a `Turn`, and how an answer to it is judged."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Turn:
+    skill: str
+    user: str
+    answer: str
+    must: tuple[str, ...]
+    """What a right answer contains, any case."""
+    short: str = ""
+    """The answer in a word or a few."""
+    french: str = ""
+    exact: bool = False
+    """Whether letters count in `user` (a name, a text to repeat): it is not lower-cased or misspelled."""
+    never: tuple[str, ...] = ()
+    """What a right answer does not contain."""
+
+
+BEFORE = ("Hi, ", "Hey! ", "Hello! ", "Please: ", "Quick question: ", "Excuse me, ", "OK. ", "And ", "So, ", "Well, ",
+          "Now tell me: ", "One more thing: ", "Another question: ", "Hi there. ", "Good. ", "Thanks. ", "Alright, ",
+          "I have a question. ", "Um, ", "Next question: ", "Sorry, ", "By the way, ")  # fmt: skip
+AFTER = (" Thanks!", " Thank you.", " please", " Please.", " Thanks in advance.", " :)", "!", " ...", " thx")
+
+
+def roughen(rng: random.Random, turn: Turn) -> str:
+    """The question as a person in a hurry may type it."""
+    text = turn.user
+    if rng.random() < 0.12:
+        before = rng.choice(BEFORE)
+        text = before + (text[:1].lower() + text[1:] if before.endswith(", ") and not turn.exact else text)
+    if rng.random() < 0.2:
+        text = text.rstrip("?.!")
+    if rng.random() < 0.07:
+        text += rng.choice(AFTER)
+    if turn.exact:
+        return text
+    if rng.random() < 0.2:
+        text = text.lower()
+    elif rng.random() < 0.02:
+        text = text.upper()
+    if rng.random() < 0.08 and len(text) > 8:
+        text = misspell(rng, text)
+    return text
+
+
+def misspell(rng: random.Random, text: str) -> str:
+    """One letter dropped, doubled, or swapped with the next."""
+    places = [i for i in range(1, len(text) - 1) if text[i].isalpha() and text[i + 1].isalpha()]
+    if not places:
+        return text
+    i = rng.choice(places)
+    swapped = text[:i] + text[i + 1] + text[i] + text[i + 2 :]
+    return rng.choice((text[:i] + text[i + 1 :], text[: i + 1] + text[i:], swapped))
