@@ -12,6 +12,7 @@ from quant.errors import CheckpointError
 
 _ARCHITECTURES = ("MistralForCausalLM", "MinistralForCausalLM")
 _MAX_SIZE = 1 << 24  # of any dimension; far above any model, and products of three stay small
+_MAX_LAYERS = 512  # llama.cpp's bound
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def parse_config(config: Mapping[str, Any]) -> ModelConfig:
     _refuse_windows(config, context)
     return ModelConfig(
         architecture="llama",
-        n_layers=_size(config, "num_hidden_layers", 4096),
+        n_layers=_size(config, "num_hidden_layers", _MAX_LAYERS),
         hidden=hidden,
         feed_forward=_size(config, "intermediate_size"),
         n_heads=heads,

@@ -1,4 +1,4 @@
-"""GGUF files, version 3: read a header, checked and bounded; lay out and write a planned file, front to back.
+"""GGUF files, version 3: their layout, and reading a header, checked and bounded. `convert.gguf_writer` writes them.
 
     "GGUF" | version u32 | tensors u64 | keys u64
     key: name str | type u32 | value               str: length u64, UTF-8; array: type u32, count u64, elements
@@ -11,10 +11,9 @@ without bound, and every tensor that it names lies inside the file. Shapes are o
 Standard library only: the front process reads headers with this module.
 """
 
-import hashlib
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,9 +32,10 @@ _MAX_TENSORS = 1 << 16
 _MAX_NAME_BYTES = 1 << 16
 _MAX_DIMENSIONS = 4
 
-_U32, _F32, _BOOL, _STRING, _ARRAY = 4, 6, 7, 8, 9
-_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_READ_STEP_BYTES = 1 << 20
+U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
+FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_FIRST_READ_BYTES = 1 << 20
+_LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class _Cursor:
     def __init__(self, file: BinaryIO, file_bytes: int) -> None:
         self._file = file
         self._limit = min(file_bytes, _MAX_HEADER_BYTES)
-        self._buffer = bytearray()
+        self._buffer = b""
         self.file_bytes = file_bytes
         self.place = 0
         self.elements_left = _MAX_ELEMENTS
 
-    def ensure(self, n_bytes: int) -> bytearray:
+    def ensure(self, n_bytes: int) -> bytes:
         """The header so far, which holds at least `n_bytes` from `place` on."""
         end = self.place + n_bytes
         if end > len(self._buffer):
@@ -103,8 +103,8 @@ class _Cursor:
         if end > self._limit:
             cut = end > self.file_bytes
             raise _BadError("it is cut short or damaged" if cut else "its header is too large")
-        step = min(max(end, len(self._buffer) + _READ_STEP_BYTES), self._limit) - len(self._buffer)
-        self._buffer += self._file.read(step)
+        grown = min(max(end, 2 * len(self._buffer), _FIRST_READ_BYTES), self._limit)
+        self._buffer += self._file.read(grown - len(self._buffer))
         if len(self._buffer) < end:
             raise _BadError("it is cut short or damaged")
 
@@ -115,7 +115,7 @@ class _Cursor:
         return value
 
     def raw(self, n_bytes: int) -> bytes:
-        value = bytes(self.ensure(n_bytes)[self.place : self.place + n_bytes])
+        value = self.ensure(n_bytes)[self.place : self.place + n_bytes]
         self.place += n_bytes
         return value
 
@@ -153,29 +153,29 @@ def _parse(cursor: _Cursor) -> GgufHeader:
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 1 << 20:
         raise _BadError(f"its alignment is {alignment!r}")
     tensors = [_tensor(cursor, alignment) for _ in range(n_tensors)]
-    data_offset = _padded(cursor.place, alignment)
+    data_offset = padded(cursor.place, alignment)
     _check_places(tensors, cursor.file_bytes - data_offset)
     return GgufHeader(metadata, tensors, data_offset, cursor.file_bytes)
 
 
 def _value(cursor: _Cursor, kind: int) -> Any:
-    if kind == _ARRAY:
+    if kind == ARRAY:
         return _array(cursor)
-    if kind == _STRING:
+    if kind == STRING:
         return cursor.raw(cursor.number("Q")).decode(errors="replace")
-    if kind not in _FORMATS:
+    if kind not in FORMATS:
         raise _BadError(f"a key has the unknown type {kind}")
-    return cursor.number(_FORMATS[kind])
+    return cursor.number(FORMATS[kind])
 
 
 def _array(cursor: _Cursor) -> list[Any]:
     kind, count = cursor.number("I"), cursor.number("Q")
     cursor.count_elements(count)
-    if kind == _STRING:
+    if kind == STRING:
         return _strings(cursor, count)
-    if kind not in _FORMATS:  # arrays of arrays have no use in a model
+    if kind not in FORMATS:  # arrays of arrays have no use in a model
         raise _BadError(f"an array has the type {kind}")
-    layout = f"<{count}{_FORMATS[kind]}"
+    layout = f"<{count}{FORMATS[kind]}"
     size = struct.calcsize(layout)
     values = list(struct.unpack_from(layout, cursor.ensure(size), cursor.place))
     cursor.place += size
@@ -186,15 +186,16 @@ def _strings(cursor: _Cursor, count: int) -> list[str]:
     """Hundreds of thousands of tokens and merges: a tight loop over the buffer, refilled only where it ends."""
     texts = []
     buffer, place = cursor.ensure(0), cursor.place
+    length_at = _LENGTH.unpack_from
     for _ in range(count):
         if place + 8 > len(buffer):
             cursor.place = place
-            cursor.ensure(8)
-        end = place + 8 + int.from_bytes(buffer[place : place + 8], "little")
+            buffer = cursor.ensure(8)
+        end = place + 8 + length_at(buffer, place)[0]
         if end > len(buffer):
             cursor.place = place
-            cursor.ensure(end - place)
-        texts.append(buffer[place + 8 : end].decode(errors="replace"))
+            buffer = cursor.ensure(end - place)
+        texts.append(buffer[place + 8 : end].decode("utf-8", "replace"))
         place = end
     cursor.place = place
     return texts
@@ -231,128 +232,6 @@ def _check_places(tensors: Sequence[TensorInfo], data_bytes: int) -> None:
             raise _BadError(f"tensor {tensor.name!r} reaches past its end: it is cut short or damaged")
 
 
-def _padded(size: int, alignment: int = ALIGNMENT) -> int:
+def padded(size: int, alignment: int = ALIGNMENT) -> int:
+    """`size` rounded up to a multiple of `alignment`."""
     return -(-size // alignment) * alignment
-
-
-# --- writing ---
-
-
-@dataclass(frozen=True)
-class Value:
-    """A key's value as it is written: GGUF's type number, and for an array that of its elements."""
-
-    kind: int
-    value: Any
-    element: int | None = None
-
-
-def u32(value: int) -> Value:
-    return Value(_U32, value)
-
-
-def f32(value: float) -> Value:
-    return Value(_F32, value)
-
-
-def boolean(value: bool) -> Value:
-    return Value(_BOOL, value)
-
-
-def string(value: str) -> Value:
-    return Value(_STRING, value)
-
-
-def strings(values: Sequence[str]) -> Value:
-    return Value(_ARRAY, values, _STRING)
-
-
-def i32s(values: Sequence[int]) -> Value:
-    return Value(_ARRAY, values, 5)
-
-
-def f32s(values: Sequence[float]) -> Value:
-    return Value(_ARRAY, values, _F32)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A file whose every byte has its place: the header's bytes, where each tensor goes, and the whole size."""
-
-    header: bytes
-    tensors: tuple[TensorInfo, ...]
-    file_bytes: int
-
-
-def lay_out(metadata: Mapping[str, Value], tensors: Sequence[tuple[str, Sequence[int], QuantType]]) -> Layout:
-    """Give every tensor (name, shape outermost first, type) its place, in the given order, and build the header."""
-    infos, offset = [], 0
-    for name, shape, kind in tensors:
-        n_weights = 1
-        for size in shape:
-            n_weights *= size
-        infos.append(TensorInfo(name, tuple(shape), kind.ggml_id, offset, kind.nbytes(n_weights)))
-        offset += _padded(infos[-1].nbytes)
-    parts = [MAGIC, struct.pack("<IQQ", 3, len(infos), len(metadata))]
-    for key, value in metadata.items():
-        parts += [_text(key), struct.pack("<I", value.kind), _written(value)]
-    for info in infos:
-        sizes = info.shape[::-1]
-        parts += [_text(info.name), struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)]
-        parts.append(struct.pack("<IQ", info.type_id, info.offset))
-    header = b"".join(parts)
-    header += bytes(_padded(len(header)) - len(header))
-    return Layout(header, tuple(infos), len(header) + offset)
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _written(value: Value) -> bytes:
-    if value.element is None:
-        return _text(value.value) if value.kind == _STRING else struct.pack("<" + _FORMATS[value.kind], value.value)
-    count = len(value.value)
-    head = struct.pack("<IQ", value.element, count)
-    if value.element == _STRING:
-        return head + b"".join(map(_text, value.value))
-    return head + struct.pack(f"<{count}{_FORMATS[value.element]}", *value.value)
-
-
-class Writer:
-    """Writes a `Layout` to an open file from its first byte to its last, and hashes what it writes.
-
-    `append` takes the tensors' bytes in the layout's order, in pieces of any size, none reaching over a tensor's end;
-    padding is the writer's. OSError passes through.
-    """
-
-    def __init__(self, file: BinaryIO, layout: Layout) -> None:
-        self._file, self._layout = file, layout
-        self._hash = hashlib.sha256()
-        self._place = 0  # of the tensor being written
-        self._done = 0  # bytes of that tensor
-        self.written = 0
-        self._write(layout.header)
-
-    def append(self, data: memoryview) -> None:
-        """The next bytes of the tensor that is being written."""
-        tensor = self._layout.tensors[self._place]
-        self._done += data.nbytes
-        if self._done > tensor.nbytes:
-            raise ValueError(f"{tensor.name}: {self._done} bytes where {tensor.nbytes} were planned")
-        self._write(data)
-        if self._done == tensor.nbytes:
-            self._write(bytes(_padded(self._done) - self._done))
-            self._place, self._done = self._place + 1, 0
-
-    def finish(self) -> str:
-        """The whole file's sha256, once all is written."""
-        if self.written != self._layout.file_bytes:
-            raise ValueError(f"{self.written} bytes written where {self._layout.file_bytes} were planned")
-        return self._hash.hexdigest()
-
-    def _write(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
-        self._hash.update(data)
-        self.written += len(data) if isinstance(data, bytes) else data.nbytes

@@ -5,7 +5,7 @@ type that llama.cpp reads it as.
 """
 
 from convert.config import ModelConfig
-from convert.gguf_file import Value, boolean, f32, f32s, i32s, string, strings, u32
+from convert.gguf_writer import Value, boolean, f32, f32s, i32s, string, strings, u32
 from convert.vocab import Vocabulary
 from quant.types import Target
 

@@ -5,6 +5,7 @@ Then rows stream through: this thread reads them, a pool makes them float32 and 
 results in order. Memory is bounded by the rows in flight, whatever the size of the largest tensor.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from convert.checkpoint import Checkpoint, RowReader, open_checkpoint
 from convert.config import ModelConfig, parse_config
-from convert.gguf_file import Layout, Writer, lay_out
+from convert.gguf_writer import Layout, Writer, lay_out
 from convert.metadata import build_metadata
 from convert.publish import check_destination, published
 from convert.tensors import PlannedTensor, interleave_pairs, plan_tensors
@@ -143,10 +144,11 @@ def _stream(plan: Plan, writer: Writer, threads: int, on_progress: Callable[[Pro
             partial(_blocks, reader.read(tensor.source, first, count), tensor, kind)
             for tensor, kind, first, count in chunks
         )
-        for (tensor, _, _, _), blocks in zip(chunks, stream(jobs, threads, ahead), strict=True):
-            writer.append(blocks.data)
-            if on_progress is not None:
-                on_progress(Progress(writer.written, plan.layout.file_bytes, tensor.name))
+        with contextlib.closing(stream(jobs, threads, ahead)) as results:  # an error here must end the pool, too
+            for (tensor, _, _, _), blocks in zip(chunks, results, strict=True):
+                writer.append(blocks.data)
+                if on_progress is not None:
+                    on_progress(Progress(writer.written, plan.layout.file_bytes, tensor.name))
 
 
 def _chunks(plan: Plan, chunk_weights: int) -> Iterator[tuple[PlannedTensor, QuantType, int, int]]:

@@ -46,8 +46,8 @@ def check_destination(destination: Path, size_bytes: int) -> None:
     folder = destination.parent
     if not folder.is_dir():
         raise StorageError(f"the folder {folder} does not exist: make it, or choose another place")
-    if destination.is_dir():
-        raise StorageError(f"{destination} is a folder: name a file in it")
+    if destination.exists() and not destination.is_file():  # a folder, or a device that would be renamed over
+        raise StorageError(f"{destination} is no file: name a file to write")
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:

@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def quantize(rows: NDArray[np.float32], kind: QuantType, tensor: str) -> NDArray
     return blocks
 
 
-def stream(jobs: Iterable[Job], threads: int, ahead: int) -> Iterator[NDArray[np.uint8]]:
+def stream(jobs: Iterable[Job], threads: int, ahead: int) -> Generator[NDArray[np.uint8], None, None]:
     """The results of `jobs`, in their order, worked on by `threads` threads, at most `ahead` begun but not yielded.
 
     `jobs` is advanced on the calling thread, so what it reads to make a job is read while the pool works. After an

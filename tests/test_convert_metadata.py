@@ -8,7 +8,7 @@ import pytest
 from checkpoints import config
 
 from convert.config import ModelConfig, parse_config
-from convert.gguf_file import Writer, lay_out
+from convert.gguf_writer import Writer, lay_out
 from convert.metadata import build_metadata
 from convert.vocab import Vocabulary
 from quant.types import parse_target

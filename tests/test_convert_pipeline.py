@@ -1,5 +1,6 @@
 import hashlib
 import json
+import threading
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,7 @@ def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         convert(SHARDED, out / "a.gguf", "q8_0", on_progress=interrupt)
     assert list(out.iterdir()) == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("quantize")]
 
 
 def test_mutated_checkpoints_raise_our_errors_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from checkpoints import config
 from sentencepiece import SentencePieceProcessor
 
 from convert.config import parse_config
-from convert.gguf_file import Writer, lay_out
+from convert.gguf_writer import Writer, lay_out
 from convert.metadata import build_metadata
 from convert.sentencepiece_model import load
 from convert.vocab import TokenType

@@ -1,0 +1,136 @@
+"""Writing GGUF files: every byte is given its place first, then the file is written from front to back.
+
+`lay_out` turns keys and the tensors' names, shapes and types into a final header, so that nothing is patched later;
+`Writer` appends the tensors' bytes behind it and hashes as it goes. The format is drawn in `convert.gguf_file`.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from convert.gguf_file import ARRAY, BOOL, F32, FORMATS, I32, MAGIC, STRING, U32, TensorInfo, padded
+from quant.types import QuantType
+
+_VERSION = 3
+
+
+@dataclass(frozen=True)
+class Value:
+    """A key's value as it is written: GGUF's type number, and for an array that of its elements."""
+
+    kind: int
+    value: Any
+    element: int | None = None
+
+
+def u32(value: int) -> Value:
+    return Value(U32, value)
+
+
+def f32(value: float) -> Value:
+    return Value(F32, value)
+
+
+def boolean(value: bool) -> Value:
+    return Value(BOOL, value)
+
+
+def string(value: str) -> Value:
+    return Value(STRING, value)
+
+
+def strings(values: Sequence[str]) -> Value:
+    return Value(ARRAY, values, STRING)
+
+
+def i32s(values: Sequence[int]) -> Value:
+    return Value(ARRAY, values, I32)
+
+
+def f32s(values: Sequence[float]) -> Value:
+    return Value(ARRAY, values, F32)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A file whose every byte has its place: the header's bytes, where each tensor goes, and the whole size."""
+
+    header: bytes
+    tensors: tuple[TensorInfo, ...]
+    file_bytes: int
+
+
+def lay_out(metadata: Mapping[str, Value], tensors: Sequence[tuple[str, Sequence[int], QuantType]]) -> Layout:
+    """Give every tensor (name, shape outermost first, type) its place, in the given order, and build the header."""
+    infos, offset = [], 0
+    for name, shape, kind in tensors:
+        n_weights = 1
+        for size in shape:
+            n_weights *= size
+        infos.append(TensorInfo(name, tuple(shape), kind.ggml_id, offset, kind.nbytes(n_weights)))
+        offset += padded(infos[-1].nbytes)
+    parts = [MAGIC, struct.pack("<IQQ", _VERSION, len(infos), len(metadata))]
+    for key, value in metadata.items():
+        parts += [_text(key), struct.pack("<I", value.kind), _written(value)]
+    for info in infos:
+        sizes = info.shape[::-1]
+        parts += [_text(info.name), struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)]
+        parts.append(struct.pack("<IQ", info.type_id, info.offset))
+    header = b"".join(parts)
+    header += bytes(padded(len(header)) - len(header))
+    return Layout(header, tuple(infos), len(header) + offset)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _written(value: Value) -> bytes:
+    if value.element is None:
+        return _text(value.value) if value.kind == STRING else struct.pack("<" + FORMATS[value.kind], value.value)
+    count = len(value.value)
+    head = struct.pack("<IQ", value.element, count)
+    if value.element == STRING:
+        return head + b"".join(map(_text, value.value))
+    return head + struct.pack(f"<{count}{FORMATS[value.element]}", *value.value)
+
+
+class Writer:
+    """Writes a `Layout` to an open file from its first byte to its last, and hashes what it writes.
+
+    `append` takes the tensors' bytes in the layout's order, in pieces of any size, none reaching over a tensor's end;
+    padding is the writer's. OSError passes through.
+    """
+
+    def __init__(self, file: BinaryIO, layout: Layout) -> None:
+        self._file, self._layout = file, layout
+        self._hash = hashlib.sha256()
+        self._place = 0  # of the tensor being written
+        self._done = 0  # bytes of that tensor
+        self.written = 0
+        self._write(layout.header)
+
+    def append(self, data: memoryview) -> None:
+        """The next bytes of the tensor that is being written."""
+        tensor = self._layout.tensors[self._place]
+        self._done += data.nbytes
+        if self._done > tensor.nbytes:
+            raise ValueError(f"{tensor.name}: {self._done} bytes where {tensor.nbytes} were planned")
+        self._write(data)
+        if self._done == tensor.nbytes:
+            self._write(bytes(padded(self._done) - self._done))
+            self._place, self._done = self._place + 1, 0
+
+    def finish(self) -> str:
+        """The whole file's sha256, once all is written."""
+        if self.written != self._layout.file_bytes:
+            raise ValueError(f"{self.written} bytes written where {self._layout.file_bytes} were planned")
+        return self._hash.hexdigest()
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.written += len(data) if isinstance(data, bytes) else data.nbytes
