@@ -56,9 +56,13 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _leave)
     code = 0
     try:
-        result = typer.main.get_command(app).main(standalone_mode=False)
-        code = result if isinstance(result, int) else 0
+        # Not `app()`: it would take a closed pipe for an error of its own.
+        command = typer.main.get_command(app)
+        with command.make_context("minichat", sys.argv[1:]) as context:
+            command.invoke(context)
         sys.stdout.flush()
+    except typer.Exit as end:
+        code = end.exit_code
     except MinichatError as error:
         code = _report(str(error), error.exit_code)
     except _WrongUsage as error:

@@ -192,6 +192,14 @@ def test_a_killed_engine_is_told_in_one_line(small_gguf: Path) -> None:
                 done(engine.generate(QUESTION))
 
 
+def test_a_closed_engine_says_so(small_gguf: Path) -> None:
+    engine = Engine(small_gguf)
+    engine.wait_loaded()
+    engine.close()
+    with pytest.raises(EngineError, match="it was closed"):
+        done(engine.generate(QUESTION))
+
+
 def test_an_unknown_request_is_an_error_and_no_more(engine: Engine) -> None:
     with pytest.raises(EngineError, match="nonsense"):
         engine._result(engine._send("nonsense"))

@@ -170,10 +170,12 @@ class Engine:
 
     def _last_words(self) -> str:
         """How the process ended and the last thing that it said, on one line."""
+        if self._diagnostics.closed:
+            return "it was closed"
         try:
             code = self._process.wait(_CLOSE_S)
         except subprocess.TimeoutExpired:
-            code = 0
+            return "it closed its pipes"
         self._diagnostics.seek(0, os.SEEK_END)
         self._diagnostics.seek(max(0, self._diagnostics.tell() - _DIAGNOSTICS_BYTES))
         said = self._diagnostics.read().decode(errors="replace").split("\n")
