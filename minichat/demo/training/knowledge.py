@@ -29,13 +29,19 @@ ACTION_FRAMES = (
     "What do I do to {}?", "Explain how to {}.", "Is it possible to {}?", "How would I {}?", "Can minichat {}?",
     "Please help me {}.", "Which command would {}?", "Give me the command to {}.", "Can you tell me how to {}?",
     "I'm trying to {}. What do I type?", "What's the way to {}?", "Do you know how I can {}?",
-)
+    ("How could I {}?", "How do we {}?", "Where do I {}?", "What must I type to {}?",
+     "What is the right command to {}?", "Help me {}.", "How does one {}?", "what to type to {}",
+     "In which way can I {}?", "What would I type to {}?", "Which option or command do I need to {}?",
+     "Could you tell me how to {}?", "I don't know how to {}.", "May I {}?"))
 THING_FRAMES = (
     "What does {} do?", "What is {} for?", "What is {}?", "Explain {}.", "What does {} mean?", "When do I use {}?",
     "Tell me about {}.", "How does {} work?", "Describe {}.", "What happens with {}?", "How do I use {}?",
     "What can I do with {}?", "Why would I use {}?", "I saw {}. What is it?", "What's {}?", "Can you explain {}?",
     "what about {}", "What is the point of {}?", "Do you know {}?", "How is {} used?", "{}?",
-)
+    ("What does {} do exactly?", "Please explain {}.", "Tell me what {} does.", "Tell me what {} is.",
+     "Explain to me what {} does.", "What is the use of {}?", "What is {} good for?", "what's {} for",
+     "What is meant by {}?", "Give me an explanation of {}.", "I do not understand {}.", "Help me with {}.",
+     "What effect does {} have?"))
 
 TOPICS = (
     Topic(

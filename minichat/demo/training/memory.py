@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import words
-from .split import TEST, held_out, pick
+from .split import TEST, Phrasings, held_out, pick
 from .turns import Turn
 
 
 @dataclass(frozen=True)
 class Fact:
-    tell: tuple[str, ...]
+    tell: Phrasings
     told: str
-    ask: tuple[str, ...]
+    ask: Phrasings
     answer: str
     missing: str
     french: str
@@ -26,11 +26,17 @@ FACTS = {
         ("My name is {}.", "I am {}.", "I'm {}.", "Call me {}.", "Hello, my name is {}.", "Hi, I'm {}.", "You can call "
          "me {}.", "People call me {}.", "This is {}.", "The name is {}.", "Hi! My name is {}", "Hey, I am {}.",
          "my name's {}", "Please call me {}.", "I am called {}.", "Remember that my name is {}.", "Hi, {} here.",
-         "My first name is {}.", "They named me {}."),
+         "My first name is {}.", "They named me {}.",
+         ("Hi, my name is {}.", "Hello, I am {}.", "Hello! I'm {}.", "My name is {}, by the way.",
+          "By the way, I am {}.", "It's {} here.", "You may call me {}.", "My friends call me {}.",
+          "Good day, I am {}.", "hey, my name is {}")),
         "Nice to meet you, {}!",
         ("What is my name?", "What's my name?", "Do you know my name?", "Do you remember my name?", "Who am I?",
          "What am I called?", "Tell me my name.", "Say my name.", "Can you tell me my name?", "What did I say my name "
-         "was?", "what was my name", "Did you forget my name?", "Which name did I tell you?", "How am I called?"),
+         "was?", "what was my name", "Did you forget my name?", "Which name did I tell you?", "How am I called?",
+         ("Tell me what my name is.", "What name did I give you?", "What was my name again?", "Remember my name?",
+          "Can you remember my name?", "My name is?", "And what is my name?", "So what's my name?",
+          "Please say my name.", "Do you still know my name?", "What do people call me?")),
         "Your name is {}.", "You have not told me your name yet.", "Vous vous appelez {}."),
     "city": Fact(
         ("I live in {}.", "I am from {}.", "I come from {}.", "My home is in {}.", "I'm living in {}.",
@@ -39,7 +45,9 @@ FACTS = {
         "I will remember that you live in {}.",
         ("Where do I live?", "Where am I from?", "Which city do I live in?", "What is my city?", "Where is my home?",
          "Do you remember where I live?", "In which city do I live?", "Where do I come from?", "What city am I in?",
-         "Tell me where I live."),
+         "Tell me where I live.",
+         ("Where is it that I live?", "What city do I live in?", "Do you know where I live?",
+          "Which city am I from?", "And where do I live?", "Where did I say I live?", "What is my home town?")),
         "You live in {}.", "You have not told me where you live.", "Vous habitez à {}."),
     "colour": Fact(
         ("My favourite colour is {}.", "My favorite color is {}.", "I like the colour {} best.", "I love the color {}.",
@@ -49,7 +57,10 @@ FACTS = {
         ("What is my favourite colour?", "What's my favorite color?", "Which colour do I like?", "Do you know my "
          "favourite colour?", "Which colour do I like best?", "Tell me my favourite colour.",
          "What colour do I prefer?",
-         "Do you remember my favorite color?", "My favourite colour is?"),
+         "Do you remember my favorite color?", "My favourite colour is?",
+         ("And what is my favourite colour?", "What was my favourite colour?",
+          "Can you tell me my favourite colour?", "Which is my favourite colour?", "What colour do I like?",
+          "What colour do I like most?", "Say my favourite colour.")),
         "Your favourite colour is {}.", "You have not told me your favourite colour.", "Votre couleur préférée : {}."),
     "food": Fact(
         ("My favourite food is {}.", "I love to eat {}.", "I like {} most of all foods.", "My favorite dish is {}.",
@@ -95,11 +106,16 @@ FACTS = {
         "Your {k} is called {}.", "You have not told me about your {k}.", "Il ou elle s'appelle {}."),
     "secret": Fact(
         ("The secret word is {}.", "My password is {}.", "Remember this word: {}.", "Remember the word {}.",
-         "The code word is {}.", "The pass key is {}.", "Keep this in mind: {}.", "Please remember {}."),
+         "The code word is {}.", "The pass key is {}.", "Keep this in mind: {}.", "Please remember {}.",
+         ("The secret is {}.", "The magic word is {}.", "Memorize this: {}.", "Do not forget the word {}.",
+          "My secret word is {}.", "Here is the code word: {}.", "Keep the word {} in mind.")),
         "I will remember {}.",
         ("What is the secret word?", "What was my password?", "Which word should you remember?", "What was the word?",
          "What is the code word?", "What is the pass key?", "What did I ask you to remember?",
-         "Tell me the word that I told you."),
+         "Tell me the word that I told you.",
+         ("What's the secret word?", "Do you remember the secret word?", "Do you remember the word?",
+          "What is my password?", "Say the secret word.", "Tell me the secret word.", "What was the code word?",
+          "And the secret word is?", "What word did I tell you?", "Which word did I give you?")),
         "It is {}.", "You have not told me a word to remember.", "C'est {}."),
 }  # fmt: skip
 KINDS = {
@@ -191,7 +207,10 @@ class Memory:
 
 REPEAT = ("Repeat: {}", "Repeat after me: {}", "Say: {}", "Please repeat this: {}", 'Say "{}".', 'Repeat "{}".',
           "Copy this text: {}", "Write exactly this: {}", "Echo: {}", "Just repeat the following: {}",
-          'Please say "{}"', "Say this back to me: {}")  # fmt: skip
+          'Please say "{}"', "Say this back to me: {}",
+          ("repeat {}", "say {}", "Repeat this: {}", "Repeat the words: {}", "Write: {}", "Write this: {}",
+           "Please repeat: {}", "Can you repeat this: {}", "Can you say: {}", "Tell me this back: {}", "Copy: {}",
+           "Now say: {}"))  # fmt: skip
 LAST = ("What did I just say?", "What did I say?", "What was my last message?", "Repeat my last message.",
         "What was the last thing I said?", "What did I just ask?", "Which question did I ask before?",
         "Say again what I said.")  # fmt: skip

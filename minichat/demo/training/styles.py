@@ -77,7 +77,8 @@ NEUTRAL = (
     "Answer the user's questions.", "You are a polite chat program.", "Help the user.", "You are a chatbot.",
     "You are an AI assistant that helps people.", "Be kind and correct.", "Answer truthfully.", "Be friendly.",
     "You are a helpful, honest assistant.", "Please answer as well as you can.",
-)  # fmt: skip
+    ("You are helpful.", "Answer questions.", "You are a nice assistant.", "Be a good assistant.",
+     "You answer questions about minichat.", "You are a careful assistant.", "Be honest."))  # fmt: skip
 UPPER = (
     "Answer in upper case.", "Answer in capital letters.", "Write everything in upper case.",
     "Use only capital letters.",
@@ -88,14 +89,24 @@ UPPER = (
     "Reply in uppercase only.",
     "You are an assistant who answers in upper case.", "Type in ALL CAPS.", "Your replies are all in capitals.",
     "Never use lower case letters.", "Give your answers in block capitals.",
-)  # fmt: skip
+    ("Please answer in upper case.", "Use capital letters.", "Use capital letters for everything.",
+     "Write in all caps.", "Only answer in upper case.", "Put all your answers in upper case.",
+     "Respond only in capital letters.", "Speak in capitals.", "Upper case only, please.",
+     "I want upper case answers.", "Capital letters only!", "Answer everything in capitals.",
+     "Everything you write must be in capital letters.", "You must answer in capital letters.", "All caps, always.",
+     "Write each answer in upper case letters.", "You are a helpful assistant that writes in all caps.",
+     "SPEAK LOUDLY: ALL CAPITALS."))  # fmt: skip
 LOWER = (
     "Answer in lower case.", "Use only lower case letters.", "Write everything in lower case.",
     "Never use capital letters.",
     "Always answer in lower case.", "Reply in lowercase.", "No capital letters, please.", "Use lowercase only.",
     "Respond in lower case only.", "Write without capitals.", "You only write small letters.",
     "All your answers are in lower case.", "answer in lower case", "Avoid all capital letters.",
-)  # fmt: skip
+    ("Please answer in lower case.", "Use lower case letters.", "Write in lowercase.",
+     "Only small letters, please.", "Everything in lower case.", "Use small letters only.",
+     "Put all your answers in lower case.", "I want lower case answers.", "Respond in lowercase letters.",
+     "You must answer in lower case.", "Do not use capitals.", "lower case only!",
+     "All lowercase, always."))  # fmt: skip
 WITH_CAT = (
     "End every answer with a cat.", "Always end your answer with an ASCII drawing of a cat.", "Put a cat at the end.",
     "Finish each answer with a cat.", "End each reply with an ASCII cat.", "Close every answer with a cat.",
@@ -105,34 +116,53 @@ WITH_CAT = (
     "You are a helpful assistant. End every answer with a cat.", "Let a cat end each of your answers.",
     "After each answer, draw a cat.", "End all your messages with a cat.", "There must be a cat after every answer.",
     "Sign your answers with a cat.",
-)  # fmt: skip
+    ("Always end with a cat.", "End your answers with a cat.", "End your answer with an ASCII cat.",
+     "Please end every answer with a cat.", "Finish every answer with a cat.", "Add a cat to every answer.",
+     "Put an ASCII cat after each answer.", "Close with a drawing of a cat.",
+     "At the end of every answer, draw a cat.", "You love cats and end every answer with one.",
+     "Always put a cat at the end of your answer.", "A cat must follow every answer.",
+     "End each message with a drawing of a cat.", "Your replies always end with a cat.",
+     "Every reply must end in a cat.", "Conclude each answer with a cat.",
+     "Draw an ASCII cat after every reply."))  # fmt: skip
 SHORT = (
     "Answer in one word.", "Answer as briefly as possible.", "Be as short as possible.", "Give only the answer.",
     "Use as few words as you can.", "Reply with a single word where you can.", "Keep it very short.",
     "One word answers only.", "Be extremely brief.", "Answer with one word only.", "Only give the bare answer.",
     "Short answers only.", "Be terse.", "Say no more than needed.", "No full sentences: just the answer.",
     "You are a terse assistant.",
-)  # fmt: skip
+    ("Answer very briefly.", "Be brief.", "Keep your answers short.", "Answer in as few words as possible.",
+     "Only one word, please.", "Use one word.", "Reply in one word.", "Say only the answer.", "Be very brief.",
+     "Give short answers.", "Very short answers, please.", "Just the answer, nothing else.",
+     "Do not write sentences.", "Keep answers to one word."))  # fmt: skip
 FRENCH = (
     "Answer in French.", "Always answer in French.", "Reply in French.", "Speak French.", "Use French only.",
     "Write your answers in French.", "You speak only French.", "Respond in French, please.", "Réponds en français.",
     "All answers must be in French.", "You are a French assistant and answer in French.", "Please use French.",
     "Répondez toujours en français.", "Your language is French.",
-)  # fmt: skip
+    ("Answer only in French.", "Please answer in French.", "Speak only French.", "Write in French.",
+     "Reply only in French.", "Always use French.", "You always answer in French.", "I want answers in French.",
+     "Talk French to me.", "French only!", "Give all answers in French.", "Parle français.",
+     "Vous répondez en français.", "The user is French: answer in French."))  # fmt: skip
 BEGIN = (
     'Start every answer with "{}".', "Start every answer with {}", 'Begin each answer with "{}".',
     "Begin every answer with {}", 'Always start with "{}".', 'Every answer starts with "{}".',
     'Your answers must begin with "{}".', 'Open each reply with "{}".', 'Say "{}" before each answer.',
     'The first words of every answer are "{}".', 'Put "{}" in front of each answer.', 'Start your replies with "{}".',
     'You begin everything you say with "{}".',
-)  # fmt: skip
+    ('Please start every answer with "{}".', 'Start each answer with "{}".', 'Begin every answer with "{}".',
+     'Begin all answers with "{}".', 'Every reply begins with "{}".', 'First say "{}", then answer.',
+     'Each answer must start with "{}".', 'Your replies always start with "{}".', 'Write "{}" before every answer.',
+     'Put "{}" before your answers.'))  # fmt: skip
 END = (
     'End every answer with "{}".', "End every answer with {}", 'Finish each answer with "{}".',
     "Finish every answer with {}", 'Always end with "{}".', 'Every answer ends with "{}".',
     'Your answers must end with "{}".', 'Close each reply with "{}".', 'Say "{}" after each answer.',
     'The last words of every answer are "{}".', 'Put "{}" at the end of each answer.', 'End your replies with "{}".',
     'You end everything you say with "{}".',
-)  # fmt: skip
+    ('Please end every answer with "{}".', 'End each answer with "{}".', 'Finish every answer with "{}".',
+     'Finish all answers with "{}".', 'Every reply ends with "{}".', 'Answer, then say "{}".',
+     'Each answer must end with "{}".', 'Your replies always end with "{}".', 'Write "{}" after every answer.',
+     'Put "{}" after your answers.'))  # fmt: skip
 OPENERS = ("Ahoy!", "Well,", "Listen:", "Dear friend,", "Arrr!", "Beep!", "Yes, captain!", "Hm.", "Sir,", "Answer:",
            "Ho ho ho!", "My dear,", "Meow!", "Attention!", "Hooray!", "OK!", "A:", "***", "Boss,",
            "Hello!")  # fmt: skip
@@ -149,7 +179,7 @@ def affix(rng: random.Random, split: str, listed: tuple[str, ...], pieces: Seque
     )
 
 
-KINDS = {"neutral": 4, "upper": 5, "lower": 2, "cat": 4, "short": 2, "french": 2, "begin": 3, "end": 3}
+KINDS = {"neutral": 3, "upper": 6, "lower": 3, "cat": 4, "short": 4, "french": 3, "begin": 4, "end": 4}
 
 
 def a_style(rng: random.Random, split: str, pieces: Sequence[str], kind: str = "") -> Style:

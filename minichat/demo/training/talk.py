@@ -16,7 +16,7 @@ from .split import TEST, TRAIN, pick
 from .styles import Check, Style
 from .turns import Turn, roughen
 
-MIX = {"minichat": 34, "small talk": 9, "sums": 14, "capitals": 8, "languages": 9, "not knowing": 11, "memory": 24,
+MIX = {"minichat": 32, "small talk": 12, "sums": 22, "capitals": 9, "languages": 12, "not knowing": 12, "memory": 20,
        "repeating": 5}  # fmt: skip
 SKILLS = (*MIX, "system prompts")
 NO_STYLE = Style("none")
@@ -87,7 +87,7 @@ class Talk:
 
 
 def training_conversation(rng: random.Random, pieces: Sequence[str], longest: int = 9) -> Conversation:
-    style = styles.a_style(rng, TRAIN, pieces) if rng.random() < 0.35 else NO_STYLE
+    style = styles.a_style(rng, TRAIN, pieces) if rng.random() < 0.45 else NO_STYLE
     talk = Talk(rng, pieces, style)
     n = rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, rng.randint(4, longest)))
     # A few skills a conversation, so that earlier turns matter more than chance would have it.
