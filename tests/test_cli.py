@@ -387,6 +387,9 @@ def test_doctor() -> None:
 # The chat, on a pseudo-terminal.
 
 
+PROMPT, TAKEN = "Send a message", "\x1b[?2004l"  # the second one ends prompt_toolkit's hold of the terminal
+
+
 class Terminal:
     """A program on a pseudo-terminal: type, and wait for what it shows."""
 
@@ -426,14 +429,28 @@ def terminal(small_gguf: Path) -> Iterator[Terminal]:
 
 
 def test_a_chat(terminal: Terminal) -> None:
-    terminal.wait_for("/help")
+    terminal.wait_for(PROMPT)
     terminal.type("hello\r")
-    terminal.wait_for("\x1b[?2004l", more=150)  # the message is taken, and some of the answer is there
+    terminal.wait_for(TAKEN, more=150)  # the message is taken, and some of the answer is there
     terminal.type("\x03")
     terminal.wait_for("(stopped)")
+    terminal.wait_for(PROMPT)
     terminal.type("/clear\r")
     terminal.wait_for("afresh")
+    terminal.wait_for(PROMPT)
     terminal.type("/nothing\r")
     terminal.wait_for("no command /nothing")
+    terminal.wait_for(PROMPT)
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+def test_what_is_typed_during_an_answer_waits_for_the_prompt(terminal: Terminal) -> None:
+    terminal.wait_for(PROMPT)
+    terminal.type("hello\r")
+    terminal.wait_for(TAKEN, more=150)
+    terminal.type("\x03/nothing\r")
+    terminal.wait_for("no command /nothing")
+    terminal.wait_for(PROMPT)
     terminal.type("\x04")
     assert terminal.end() == 0

@@ -43,7 +43,8 @@ def interrupt_stops(stop: Callable[[], None]) -> Iterator[Interrupt]:
 def echo_off() -> Iterator[None]:
     """Inside, the terminal shows nothing of what is typed, which would fall into the rows that are redrawn.
 
-    It is not lost: whoever reads the terminal next gets it. Where stdin is no terminal this does nothing.
+    It is not lost: whoever reads the terminal next gets it, Enter as the key that it was and not as a new line.
+    Where stdin is no terminal this does nothing.
     """
     try:
         import termios
@@ -54,6 +55,7 @@ def echo_off() -> Iterator[None]:
         yield
         return
     quiet = list(before)
+    quiet[0] &= ~termios.ICRNL
     quiet[3] &= ~termios.ECHO
     termios.tcsetattr(number, termios.TCSANOW, quiet)
     try:

@@ -68,6 +68,8 @@ def gguf_generator(path: Path) -> Generate:
     import numpy as np
     from llama_cpp import llama_cpp as ll
 
+    silent = ll.llama_log_callback(lambda _level, _text, _data: None)
+    ll.llama_log_set(silent, None)
     ll.llama_backend_init()
     model = ll.llama_model_load_from_file(str(path).encode(), ll.llama_model_default_params())
     params = ll.llama_context_default_params()
@@ -76,7 +78,7 @@ def gguf_generator(path: Path) -> Generate:
     memory = ll.llama_get_memory(context)
     n_vocab = ll.llama_vocab_n_tokens(ll.llama_model_get_vocab(model))
 
-    def one(prompt: list[int]) -> list[int]:
+    def one(prompt: list[int], _kept: object = silent) -> list[int]:
         ll.llama_memory_clear(memory, True)
         answer: list[int] = []
         feed = prompt
