@@ -401,16 +401,16 @@ class Terminal:
         self.shown = b""
 
     def type(self, text: str) -> None:
-        self.shown = b""
         os.write(self.screen, text.encode())
 
     def wait_for(self, text: str, more: int = 0, seconds: float = 30) -> None:
-        """Reads until `text` is shown, and `more` bytes after it."""
+        """Reads until `text` is shown, and `more` bytes after it. What is before their end counts no more."""
         deadline = time.monotonic() + seconds
-        while len(self.shown) < (end := self.shown.find(text.encode())) + more or end < 0:
+        while (begin := self.shown.find(text.encode())) < 0 or len(self.shown) < begin + len(text) + more:
             ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
             assert ready, f"{text!r} did not come: {self.shown!r}"
             self.shown += os.read(self.screen, 65536)
+        self.shown = self.shown[begin + len(text) + more :]
 
     def end(self) -> int:
         try:
