@@ -19,6 +19,7 @@ from prompt_toolkit.output import DummyOutput
 from minichat.conversation import Conversation
 from minichat.engine.types import Sampling, Stats
 from minichat.template.messages import Message
+from minichat.template.pieces import Control, Text
 from minichat.terminal import commands
 from minichat.terminal.chat import Chat
 from minichat.terminal.prompt import open_history, toolbar_text
@@ -74,6 +75,14 @@ def test_question_and_answer(screen: Screen) -> None:
         Message("assistant", "Fine.", tuple(map(ord, "Fine."))),
     ]
     assert engine.closed
+
+
+def test_the_template_is_that_of_the_model_that_was_loaded(screen: Screen) -> None:
+    engine = FakeEngine(["Hello."])
+    chat = chat_with(engine)
+    chat.conversation.template = None
+    type_into(screen, chat, f"Hi{ENTER}{CTRL_D}")
+    assert engine.prompts == [[Control("<s>"), Control("[INST]"), Text("Hi"), Control("[/INST]")]]
 
 
 def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(screen: Screen) -> None:

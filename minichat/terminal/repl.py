@@ -82,6 +82,7 @@ def _answer(chat: Chat) -> tuple[Done, bool]:
     """The answer to the open question; older turns are forgotten if that makes it fit."""
     status = StatusLine(sys.stdout)
     chat.info = wait_loaded(chat.engine, status)
+    chat.conversation.template = chat.template_of(chat.info)
     before = list(chat.conversation.messages)
     remark = ""
     while True:
