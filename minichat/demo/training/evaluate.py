@@ -27,10 +27,10 @@ LONGEST = 110
 DEMO = Path(__file__).parent.parent / "model"
 
 
-def examples(codec: Codec, each: int, seed: int) -> list[Conversation]:
+def examples(codec: Codec, each: int, seed: int, skills: tuple[str, ...] = SKILLS) -> list[Conversation]:
     """The test: `each` conversations a skill, twice as many for the system prompts."""
     talks = []
-    for skill in SKILLS:
+    for skill in skills:
         rng = random.Random(f"test:{seed}:{skill}")
         n = each * 2 if skill == "system prompts" else each
         talks += [test_conversation(rng, codec.pieces, skill) for _ in range(n)]
@@ -103,11 +103,12 @@ def main() -> None:
     parser.add_argument("--tekken", type=Path, help="the vocabulary; default: beside the model, else the demo's")
     parser.add_argument("--each", type=int, default=100, help="conversations a skill")
     parser.add_argument("--show", type=int, default=2, help="mistakes shown a skill")
+    parser.add_argument("--only", choices=SKILLS, help="one skill")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     beside = (a.model if a.model.is_dir() else a.model.parent) / "tekken.json"
     codec = Codec(a.tekken or (beside if beside.exists() else DEMO / "tekken.json"))
-    talks = examples(codec, a.each, a.seed)
+    talks = examples(codec, a.each, a.seed, (a.only,) if a.only else SKILLS)
     for talk in talks[:: len(SKILLS)]:
         codec.check(talk)
     generate = gguf_generator(a.model) if a.model.suffix == ".gguf" else torch_generator(a.model)
@@ -122,8 +123,9 @@ def main() -> None:
             right[name].append(passed)
         if not passed:
             system = f"[{talk.system}] " if talk.system else ""
-            mistakes[talk.skill].append(f"{system}{talk.turns[-1][0]!r} -> {answer!r}, not {talk.turns[-1][1]!r}")
-    for skill in (*MIX, "system prompts", *sorted(n for n in right if n.startswith("  "))):
+            mistakes[names[-1]].append(f"{system}{talk.turns[-1][0]!r} -> {answer!r}, not {talk.turns[-1][1]!r}")
+    order = (*MIX, "system prompts", *sorted(n for n in right if n.startswith("  ")))
+    for skill in (name for name in order if name in right):
         print(f"{skill:16} {100 * sum(right[skill]) / len(right[skill]):5.1f}%  of {len(right[skill])}")
         for line in mistakes[skill][: a.show]:
             print("      ", line)

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import skills
 from .copying import copy_row
+from .split import TRAIN
 from .talk import training_conversation
-from .tokens import BOS, N_SPECIAL, VOCAB, Codec
+from .tokens import BOS, EOS, N_SPECIAL, VOCAB, Codec
 
 FURTHEST = 1800
 """No position is trained beyond this one."""
+SUMS_SHARE = 0.1
+"""The part of the rows that are bare sums."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,17 @@ def copy_document(rng: random.Random, length: int, weight: float) -> Document:
     return [BOS, *ids], [False, *known], [0, *range(start + 1, start + length)], weight
 
 
+def sums_document(rng: random.Random, codec: Codec, length: int) -> Document:
+    """Bare sums, one after the other; only the results count."""
+    ids, known = [BOS], [False]
+    while len(ids) < length:
+        task, result = skills.sums(rng, TRAIN).answer.split(" = ")
+        asked, told = codec.text(f"{task} = "), codec.text(result)
+        ids += [*asked, *told, EOS]
+        known += [False] * len(asked) + [True] * (len(told) + 1)
+    return ids[:length], known[:length], list(range(length)), 1.0
+
+
 def step_batches(
     seed: int, step: int, codec: Codec, *, batches: int, rows: int, time: int, copy_share: float, copy_weight: float
 ) -> list[Batch]:
@@ -76,8 +91,11 @@ def step_batches(
 def a_row(
     rng: random.Random, codec: Codec, waiting: list[Document], time: int, copy_share: float, copy_weight: float
 ) -> list[Document]:
-    if rng.random() < copy_share * 0.8:
+    draw = rng.random()
+    if draw < copy_share * 0.8:
         return [copy_document(rng, time, copy_weight)]
+    if draw > 1 - SUMS_SHARE:
+        return [sums_document(rng, codec, time)]
     row: list[Document] = []
     room = time
     while True:
