@@ -1,10 +1,12 @@
 """Put a new file in its place whole or not at all.
 
 The file is written beside its destination under a hidden name (".<name>.<random>.part"), synced, and renamed over it.
-Whatever goes wrong before, even Ctrl-C, removes the part and leaves what was there as it was.
+Whatever goes wrong before, even Ctrl-C, removes the part and leaves what was there as it was. A process that is killed
+outright leaves its part behind, unlocked: the next one that writes the same file removes it.
 """
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -24,9 +26,12 @@ def published(destination: Path) -> Iterator[BinaryIO]:
 
     StorageError if a write, the sync or the rename fails.
     """
-    part = destination.with_name(f".{destination.name[:200]}.{secrets.token_hex(4)}.part")
+    prefix = f".{destination.name[:200]}."
+    part = destination.with_name(f"{prefix}{secrets.token_hex(4)}.part")
     try:
+        _remove_abandoned(destination.parent, prefix)
         with part.open("xb") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -55,6 +60,24 @@ def check_destination(destination: Path, size_bytes: int) -> None:
     if free < size_bytes + _SPARE_BYTES:
         need, have = size_bytes / 1e9, free / 1e9
         raise StorageError(f"{destination} needs {need:.2f} GB and {folder} has {have:.2f} GB free: free some space")
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    for path in folder.glob(f"{glob.escape(prefix)}{'[0-9a-f]' * 8}.part"):
+        with contextlib.suppress(OSError), path.open("rb+") as file:
+            if _lock(file):
+                path.unlink()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Marks a file as being written, until it is closed; False if it is marked already, or marks are not known here."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

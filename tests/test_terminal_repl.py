@@ -197,11 +197,19 @@ def test_a_dead_engine_is_one_line_and_reload_starts_another(screen: Screen) -> 
     assert [m.content for m in chat.conversation.messages] == ["Hi", "Hello", "Go", "Whole."]
 
 
-def test_a_model_that_does_not_load_is_one_line(screen: Screen) -> None:
-    chat = chat_with(FakeEngine(failure=GgufError("demo.gguf: no GGUF")))
-    type_into(screen, chat, f"Hi{ENTER}{CTRL_D}")
-    assert screen.text() == ["minichat: demo.gguf: no GGUF"]
-    assert chat.conversation.messages == []
+def test_a_model_that_does_not_load_ends_the_chat(screen: Screen) -> None:
+    engine = FakeEngine(failure=GgufError("x.gguf: not a GGUF file"))
+    chat = chat_with(engine)
+    with pytest.raises(GgufError, match="not a GGUF"):
+        type_into(screen, chat, f"Hi{ENTER}Again{ENTER}{CTRL_D}")
+    assert engine.closed
+
+
+def test_an_engine_that_dies_while_loading_can_be_started_again(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(failure=EngineError("the engine died: SIGKILL")), FakeEngine(["Hello."]))
+    assert type_into(screen, chat, f"Hi{ENTER}/reload{ENTER}Hi{ENTER}{CTRL_D}") == 0
+    assert screen.text()[0] == "minichat: the engine died: SIGKILL"
+    assert screen.text()[-1] == "Hello."
 
 
 def test_older_turns_are_forgotten_to_make_room(screen: Screen) -> None:

@@ -27,7 +27,10 @@ _REMARKS = {
 
 
 def run_repl(chat: Chat) -> int:
-    """Runs the chat; the exit code. stdin and stdout must be a terminal. The model may still be loading."""
+    """Runs the chat; the exit code. stdin and stdout must be a terminal. The model may still be loading.
+
+    Raises what was wrong with a model that cannot be loaded, once it is needed.
+    """
     prompt = Prompt(chat)
     try:
         while _take_line(chat, prompt):
@@ -66,6 +69,8 @@ def _take_turn(chat: Chat, text: str) -> None:
         say("(stopped)", "dim")
     except MinichatError as error:
         chat.conversation.take_back()
+        if chat.info is None and not isinstance(error, EngineError):
+            raise  # this file will not load at a second try either
         print_error(str(error), sys.stdout)
     else:
         chat.stats = done.stats
@@ -81,8 +86,9 @@ def _take_turn(chat: Chat, text: str) -> None:
 def _answer(chat: Chat) -> tuple[Done, bool]:
     """The answer to the open question; older turns are forgotten if that makes it fit."""
     status = StatusLine(sys.stdout)
-    chat.info = wait_loaded(chat.engine, status)
-    chat.conversation.template = chat.template_of(chat.info)
+    info = wait_loaded(chat.engine, status)
+    chat.conversation.template = chat.template_of(info)
+    chat.info = info
     before = list(chat.conversation.messages)
     remark = ""
     while True:
