@@ -83,16 +83,16 @@ def test_a_long_name_finds_room_for_its_part(out: Path) -> None:
     assert destination.exists()
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
-    abandoned = tmp_path / ".out[1].gguf.0123abcd.part"
-    other = tmp_path / ".other.gguf.0123abcd.part"
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(out: Path) -> None:
+    abandoned = out / ".out[1].gguf.0123abcd.part"
+    other = out / ".other.gguf.0123abcd.part"
     for path in (abandoned, other):
         path.write_bytes(b"half")
-    with published(tmp_path / "out[1].gguf") as first:
+    with published(out / "out[1].gguf") as first:
         assert not abandoned.exists()
-        with published(tmp_path / "out[1].gguf") as second:
-            assert len(list(tmp_path.glob(".out*.part"))) == 2
+        with published(out / "out[1].gguf") as second:
+            assert len(list(out.glob(".out*.part"))) == 2
             second.write(b"second")
         first.write(b"first")
-    assert (tmp_path / "out[1].gguf").read_bytes() == b"first"
-    assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "out[1].gguf"]
+    assert (out / "out[1].gguf").read_bytes() == b"first"
+    assert sorted(p.name for p in out.iterdir()) == [other.name, "out[1].gguf"]
