@@ -16,7 +16,7 @@ END = 0
 class ScriptedLlama:
     """Samples the ids of a script, then END. `cached` as in `Llama`."""
 
-    ctx = 100
+    ctx = ctx_train = 100
 
     def __init__(self, script: Sequence[int]) -> None:
         self.script = [*script, END]
@@ -105,7 +105,10 @@ def test_a_full_context_ends_the_answer() -> None:
 
 def test_a_prompt_needs_room_for_an_answer() -> None:
     llama = ScriptedLlama(b"x")
-    with pytest.raises(ContextError, match=r"1,000 tokens long, and the context holds 100"):
+    with pytest.raises(ContextError, match=r"1,000 tokens long, and the context holds 100; shorten it$"):
+        list(generation.prefill(llama, [1] * 1000, lambda: False))  # type: ignore[arg-type]
+    llama.ctx_train = 2048
+    with pytest.raises(ContextError, match=r"raise the limit with --ctx \(this model takes up to 2,048\)$"):
         list(generation.prefill(llama, [1] * 1000, lambda: False))  # type: ignore[arg-type]
 
 

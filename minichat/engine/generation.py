@@ -24,9 +24,10 @@ def prefill(llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool]) ->
     Raises ContextError if the prompt leaves no room for an answer.
     """
     if len(prompt) >= llama.ctx:
+        more = f", or raise the limit with --ctx (this model takes up to {llama.ctx_train:,})"
         raise ContextError(
-            f"the prompt is {len(prompt):,} tokens long, and the context holds {llama.ctx:,}; "
-            "shorten it, or raise the limit with --ctx"
+            f"the prompt is {len(prompt):,} tokens long, and the context holds {llama.ctx:,}; shorten it"
+            + (more if llama.ctx < llama.ctx_train else "")
         )
     reused = done = llama.reuse(prompt)
     while done < len(prompt) and not stopped():
