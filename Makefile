@@ -15,7 +15,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
 .PHONY: demo test check bench fmt
 
 demo: .venv/installed
-	$(BIN)/minichat run demo "What is minichat?"
+	$(BIN)/minichat run demo "What is minichat?" </dev/null
 
 test: .venv/installed-dev
 	$(BIN)/pytest

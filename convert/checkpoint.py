@@ -26,10 +26,6 @@ class Checkpoint:
     tensors: dict[str, SourceTensor]
     tokenizer: Path  # tekken.json or a SentencePiece model
 
-    @property
-    def source_bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors.values())
-
 
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read what describes a checkpoint. CheckpointError says what is missing or damaged, and in which file."""

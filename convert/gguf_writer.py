@@ -29,6 +29,10 @@ def u32(value: int) -> Value:
     return Value(U32, value)
 
 
+def i32(value: int) -> Value:
+    return Value(I32, value)
+
+
 def f32(value: float) -> Value:
     return Value(F32, value)
 

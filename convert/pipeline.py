@@ -20,6 +20,7 @@ from convert.config import ModelConfig, parse_config
 from convert.gguf_writer import Layout, Writer, lay_out
 from convert.metadata import build_metadata
 from convert.publish import check_destination, published
+from convert.sampling import recommended
 from convert.tensors import PlannedTensor, interleave_pairs, plan_tensors
 from convert.vocab import load_vocabulary
 from quant.errors import UsageError
@@ -99,7 +100,7 @@ def convert(
     checkpoint = open_checkpoint(source)
     plan = make_plan(checkpoint, wanted, name or source.resolve().name, template)
     check_destination(destination, plan.layout.file_bytes)
-    threads = min(max(1, threads or os.cpu_count() or 1), _MAX_THREADS)
+    threads = min(max(1, threads or _usable_cpus()), _MAX_THREADS)
     with published(destination) as file:
         writer = Writer(file, plan.layout)
         _stream(plan, writer, threads, on_progress)
@@ -128,7 +129,7 @@ def make_plan(checkpoint: Checkpoint, target: Target, name: str, template: str) 
     model = Model(config.n_layers, config.n_heads, config.n_kv_heads)
     types = choose(target, [(tensor.name, tensor.shape) for tensor in tensors], model)
     kinds = [types[tensor.name] for tensor in tensors]
-    metadata = build_metadata(config, vocabulary, target, name, chosen)
+    metadata = build_metadata(config, vocabulary, target, name, chosen) | recommended(checkpoint.folder)
     layout = lay_out(metadata, [(t.name, t.shape, kind) for t, kind in zip(tensors, kinds, strict=True)])
     return Plan(config, tensors, kinds, layout, target, chosen)
 
@@ -169,6 +170,12 @@ def _blocks(data: bytes, tensor: PlannedTensor, kind: QuantType) -> "NDArray[np.
     if tensor.head_rows:
         rows = interleave_pairs(rows, tensor.head_rows)
     return quantize(rows, kind, tensor.source.name)
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _is_base(name: str, folder: Path) -> bool:

@@ -36,7 +36,9 @@ def published(destination: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(destination)
-        _sync_folder(destination.parent)
+        sync_folder(destination.parent)
+    except BrokenPipeError:  # whoever was told of the progress has left
+        raise
     except OSError as error:
         raise StorageError(
             f"{destination} cannot be written: {error.strerror or error}; free some space or choose another place"
@@ -80,7 +82,7 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself last through a power cut, where the system can (Windows cannot)."""
     if not hasattr(os, "O_DIRECTORY"):
         return

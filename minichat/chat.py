@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minichat.conversation import Conversation
 from minichat.engine.client import Engine
@@ -33,16 +32,17 @@ class RunOptions:
 def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
     """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error."""
     with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
-        from minichat.terminal.answer import answer_once
-        from minichat.terminal.output import say
+        from minichat.terminal.answer import answer_once, wait_loaded
+        from minichat.terminal.output import print_json, say
+        from minichat.terminal.progress import StatusLine
 
-        info = engine.wait_loaded()
+        info = wait_loaded(engine, StatusLine(sys.stderr))
         conversation = Conversation(template_of(model.name, info, options.template), options.system)
         conversation.ask(question)
         with io.StringIO() if as_json else contextlib.nullcontext(sys.stdout) as out:
             done = answer_once(engine, conversation, options.sampling, options.max_tokens, out)
         if as_json:
-            sys.stdout.write(_as_json(model.name, conversation.template, done))
+            print_json(_facts(model.name, conversation.template, done), indent=None)
         if with_stats:
             say(describe_stats(done.stats), stream=sys.stderr)
         if done.reason == "context":
@@ -106,7 +106,6 @@ def describe_stats(stats: Stats) -> str:
     )
 
 
-def _as_json(name: str, template: str | None, done: Done) -> str:
-    stats = asdict(done.stats) | {"decode_tokens_per_s": round(done.stats.decode_tokens_per_s, 2)}
-    line = {"model": name, "template": template, "answer": done.text, "reason": done.reason, "stats": stats}
-    return json.dumps(line, ensure_ascii=False) + "\n"
+def _facts(name: str, template: str | None, done: Done) -> dict[str, Any]:
+    stats = asdict(done.stats) | {"decode_tokens_per_s": done.stats.decode_tokens_per_s}
+    return {"model": name, "template": template, "answer": done.text, "reason": done.reason, "stats": stats}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from quant.errors import DataError, MinichatError, UsageError
+from quant.errors import DataError, MinichatError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+_MAX_TEXT_BYTES = 64 << 20
+_INT32 = 2**31 - 1
 # click's UsageError, wherever typer keeps its click: some versions use the package, others a copy of their own.
 _WrongUsage: Any = typer.BadParameter.__mro__[1]
 
@@ -54,6 +56,7 @@ TemplateOption = Annotated[
 def main() -> NoReturn:
     """The program. Never returns, never shows a traceback for what a user or a file did."""
     signal.signal(signal.SIGTERM, _leave)
+    _open_missing_streams()
     code = 0
     try:
         # Not `app()`: it would take a closed pipe for an error of its own.
@@ -72,9 +75,18 @@ def main() -> NoReturn:
         code = INTERRUPTED
     except BrokenPipeError:
         code = BROKEN_PIPE
-    if code == BROKEN_PIPE:  # nobody reads any more: keep Python from flushing into the closed pipe on its way out
+    except OSError as error:  # a full disk behind standard output, a path that no file can have
+        code = _report(f"{error.filename or 'standard output'}: {error.strerror or error}", StorageError.exit_code)
+    if code in (BROKEN_PIPE, StorageError.exit_code):  # what is left in the buffer has no place to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """A program may be started with its standard streams closed: then they lead nowhere."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:
@@ -120,15 +132,17 @@ def run(
     ] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0, help="0 always takes the likeliest token.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=0, help="Draw from the K likeliest tokens; 0: from all.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=0, max=_INT32, help="Draw from the K likeliest tokens; 0: from all.")
+    ] = None,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help="… that make up this much probability.")] = None,
     min_p: Annotated[float | None, typer.Option(min=0, max=1, help="… at least this likely, next to the best.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed draws the same answer.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed draws the same answer.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
-    ctx: Annotated[int | None, typer.Option(min=16, help="Context length, in tokens.")] = None,
+    ctx: Annotated[int | None, typer.Option(min=16, max=_INT32, help="Context length, in tokens.")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|gpu", help="Where to compute.")] = "auto",
-    gpu_layers: Annotated[int | None, typer.Option(min=0, help="Layers on the GPU.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads on the CPU.")] = None,
+    gpu_layers: Annotated[int | None, typer.Option(min=0, max=_INT32, help="Layers on the GPU.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads on the CPU.")] = None,
     template: TemplateOption = None,
     stats: Annotated[bool, typer.Option("--stats", help="One answer's cost, to standard error.")] = False,
     as_json: JsonOption = False,
@@ -143,8 +157,8 @@ def run(
     question = _question(prompt)
     if question is None and not sys.stdout.isatty():
         raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
-    if question is None and as_json:
-        raise UsageError("--json is for one answer: give a prompt after MODEL, or pipe one in")
+    if question is None and (as_json or stats):
+        raise UsageError("--json and --stats are for one answer: give a prompt after MODEL, or pipe one in")
     options = chat.RunOptions(
         system,
         Sampling(temperature, top_k, top_p, min_p, seed),
@@ -169,7 +183,7 @@ def convert(
     quant: Annotated[str, typer.Option("-q", "--quant", help="q4_K_M, q8_0, fp16 and others.")] = "q4_K_M",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write this file, not into the store.")] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME:TAG", help="The name in the store.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Convert a checkpoint to a GGUF file, in one pass: into the store, or to a file with -o."""
@@ -184,7 +198,7 @@ def convert(
     if not source.is_dir():
         raise DataError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     if output is None:
-        named = ModelName.parse(name) if name else ModelName(models.name_of_folder(source))
+        named = models.check_free(ModelName.parse(name)) if name else ModelName(models.name_of_folder(source))
         manifest = models.convert_into(Store.default(), source, target, named, WorkProgress, threads)
         reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, as_json)
         return
@@ -233,10 +247,11 @@ def cp(
     destination: Annotated[str, typer.Argument(metavar="NEW_NAME:TAG", help="Its second name.")],
 ) -> None:
     """Give a model in the store a second name; the file itself is shared."""
-    from minichat import reports
+    from minichat import models, reports
     from minichat.store import ModelName, Store
 
-    reports.show_copied(Store.default().copy(ModelName.parse(source), ModelName.parse(destination)))
+    named = models.check_free(ModelName.parse(destination))
+    reports.show_copied(Store.default().copy(ModelName.parse(source), named))
 
 
 @app.command(
@@ -280,7 +295,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def _question(prompt: str | None) -> str | None:
     """What to answer: piped text, a blank line, PROMPT; None to chat. Raises UsageError where that is empty."""
-    from_pipe = prompt == "-" or not (sys.stdin is None or sys.stdin.isatty())
+    from_pipe = prompt == "-" or not sys.stdin.isatty()
     piped = _read_text("-") if from_pipe else None
     prompt = None if prompt == "-" else prompt
     if piped is None and prompt is None:
@@ -295,7 +310,10 @@ def _read_text(file: str) -> str:
     """A file's text, or standard input's for `-`. Raises DataError for what cannot be read as UTF-8."""
     name = "standard input" if file == "-" else file
     try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+            raw = stream.read(_MAX_TEXT_BYTES + 1)
+        if len(raw) > _MAX_TEXT_BYTES:
+            raise DataError(f"{name} is longer than {_MAX_TEXT_BYTES >> 20} MB: no model reads that much")
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{name} is not UTF-8 text (byte {error.start})") from error

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -54,7 +55,7 @@ def resolve(text: str, store: Store, show_work: ShowWork) -> Model:
     raises.
     """
     if _is_path(text):
-        return _from_path(Path(text).expanduser(), store, show_work)
+        return _from_path(_expanded(text), store, show_work)
     wanted = ModelName.parse(text)
     if wanted.name == DEMO:
         return _demo(wanted, store, show_work)
@@ -68,7 +69,7 @@ def resolve(text: str, store: Store, show_work: ShowWork) -> Model:
 def convert_into(
     store: Store, source: Path, target: str, name: ModelName, show_work: ShowWork, threads: int | None = None
 ) -> Manifest:
-    """Converts the checkpoint in `source` into the store under `name`."""
+    """Converts the checkpoint in `source` into the store under `name`, whose tag is `target` if it has none."""
     from convert.pipeline import convert
 
     stamp = _stamp(source)
@@ -78,7 +79,7 @@ def convert_into(
             source,
             folder / "model.gguf",
             target,
-            name=name.name,
+            name=str(name),
             threads=threads,
             on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.tensor),
         )
@@ -106,7 +107,15 @@ def name_of_folder(folder: Path) -> str:
     >>> name_of_folder(Path("/x/Mistral Small (3)"))
     'mistral-small-3'
     """
-    return re.sub(r"[^a-z0-9._-]+", "-", folder.absolute().name.lower()).strip("-._")[:96] or "model"
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.absolute().name.lower()).strip("-._")[:80] or "model"
+    return f"{name}-checkpoint" if name == DEMO else name
+
+
+def check_free(name: ModelName) -> ModelName:
+    """`name`, unless it belongs to the model that ships with minichat. Raises UsageError."""
+    if name.name == DEMO:
+        raise UsageError(f"{DEMO} is the name of the model that comes with minichat: choose another one")
+    return name
 
 
 def _is_path(text: str) -> bool:
@@ -116,7 +125,7 @@ def _is_path(text: str) -> bool:
 def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
     try:
         if path.is_dir():
-            return _converted(path, ModelName(name_of_folder(path), DEFAULT_TAG), DEFAULT_TAG, store, show_work)
+            return _converted(path, ModelName(name_of_folder(path)), DEFAULT_TAG, store, show_work)
         with path.open("rb") as file:
             magic = file.read(len(_GGUF_MAGIC))
     except FileNotFoundError:
@@ -137,7 +146,7 @@ def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Model:
     folder = Path(__file__).parent / "demo" / "model"
     if not folder.is_dir():
         raise CheckpointError(f"the demo model is missing from {folder}; install minichat again")
-    return _converted(folder, ModelName(DEMO, target), target, store, show_work)
+    return _converted(folder, ModelName(DEMO), target, store, show_work)
 
 
 def _converted(folder: Path, name: ModelName, target: str, store: Store, show_work: ShowWork) -> Model:
@@ -147,11 +156,23 @@ def _converted(folder: Path, name: ModelName, target: str, store: Store, show_wo
         if (made.source, made.source_stamp, made.target) == (source, stamp, target):
             with contextlib.suppress(DataError):
                 return Model(made.full_name, store.path(made))
-    taken = store.find(name)
+    taken = store.find(ModelName(name.name, target))
     if taken is not None and taken.source != source and name.name != DEMO:  # another folder of the same name
-        name = ModelName(f"{name.name}-{hashlib.sha256(source.encode()).hexdigest()[:8]}", name.tag)
+        name = ModelName(f"{name.name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}")
     manifest = convert_into(store, folder, target, name, show_work)
     return Model(manifest.full_name, store.path(manifest))
+
+
+def _matters(file: str) -> bool:
+    """Whether a file of this name can be a part of a checkpoint; .DS_Store and README.md cannot."""
+    return file.endswith((".json", ".safetensors")) or file.startswith("tokenizer")
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{text}: {error}") from error
 
 
 def _stamp(folder: Path) -> str:
@@ -159,7 +180,7 @@ def _stamp(folder: Path) -> str:
     digest = hashlib.sha256(str(REVISION).encode())
     try:
         for path in sorted(folder.iterdir()):
-            if path.is_file():
+            if path.is_file() and _matters(path.name):
                 stat = path.stat()
                 digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
     except OSError as error:

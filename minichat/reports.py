@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import shutil
@@ -12,8 +11,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from minichat.terminal import tables
-from minichat.terminal.output import say
+from minichat.terminal.output import print_json, say
 from minichat.terminal.render import print_rendering
+from minichat.terminal.sanitize import clean_line
 from minichat.terminal.units import format_bytes
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from minichat.models import Model
     from minichat.store import Manifest
 
-_PACKAGES = ("minichat", "llama-cpp-python", "gguf", "numpy", "tiktoken", "rich", "prompt-toolkit")
+_PACKAGES = ("minichat", "llama-cpp-python", "numpy", "tiktoken", "rich", "prompt-toolkit", "typer")
 
 
 def show_list(models: Sequence[Manifest], as_json: bool) -> None:
     if as_json:
-        _print_json([asdict(model) | {"full_name": model.full_name} for model in models])
+        print_json([asdict(model) | {"full_name": model.full_name} for model in models])
     elif not models:
         say("no models here yet; try: minichat run demo", stream=sys.stderr)
     else:
@@ -61,12 +61,12 @@ def show_model(model: Model, as_json: bool) -> None:
         "width": metadata.get(f"{architecture}.embedding_length"),
         "heads": metadata.get(f"{architecture}.attention.head_count"),
         "kv_heads": metadata.get(f"{architecture}.attention.head_count_kv"),
-        "vocabulary": len(metadata.get("tokenizer.ggml.tokens", ())),
+        "vocabulary": len(tokens) if isinstance(tokens := metadata.get("tokenizer.ggml.tokens"), list) else None,
         "licence": metadata.get("general.license"),
         "tensors": dict(kinds.most_common()),
     }
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     for key in ("context_length", "vocabulary"):
         facts[key] = f"{facts[key]:,} tokens" if isinstance(facts[key], int) else facts[key]
@@ -79,9 +79,9 @@ def show_model(model: Model, as_json: bool) -> None:
 
 def show_converted(name: str, size_bytes: int, digest: str, as_json: bool) -> None:
     if as_json:
-        _print_json({"name": name, "size_bytes": size_bytes, "digest": digest})
+        print_json({"name": name, "size_bytes": size_bytes, "digest": digest})
     else:
-        say(f"{name}  {format_bytes(size_bytes)}")
+        say(f"{clean_line(name)}  {format_bytes(size_bytes)}")
 
 
 def show_removed(manifest: Manifest) -> None:
@@ -94,8 +94,7 @@ def show_copied(manifest: Manifest) -> None:
 
 def show_rendering(version: str, spans: Sequence[tuple[str, bool]], tokens: Sequence[int], as_json: bool) -> None:
     if as_json:
-        line = {"template": version, "text": "".join(text for text, _ in spans), "tokens": tokens}
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        print_json({"template": version, "text": "".join(text for text, _ in spans), "tokens": tokens}, indent=None)
     else:
         print_rendering(spans, sys.stdout)
 
@@ -103,9 +102,14 @@ def show_rendering(version: str, spans: Sequence[tuple[str, bool]], tokens: Sequ
 def show_doctor(as_json: bool) -> None:
     from minichat.engine.client import Engine
     from minichat.store import Store, home
+    from quant.errors import EngineError
 
-    with Engine(None) as engine:
-        engine_facts = engine.describe()
+    engine_facts: dict[str, Any] = {"devices": [], "gpu_offload": False}
+    try:
+        with Engine(None) as engine:
+            engine_facts = engine.describe()
+    except EngineError as error:
+        engine_facts["error"] = str(error)
     models = Store.default().models()
     disk = shutil.disk_usage(next(folder for folder in (home(), *home().parents) if folder.is_dir()))
     facts: dict[str, Any] = {
@@ -119,23 +123,21 @@ def show_doctor(as_json: bool) -> None:
         "models_bytes": sum({model.blob: model.size_bytes for model in models}.values()),
     }
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     rows = [("python", f"{facts['python']} on {facts['system']}")]
     rows += [(name, version or "not installed") for name, version in facts["packages"].items()]
     for device in engine_facts["devices"]:
         memory = f"{format_bytes(device['free_bytes'])} free of {format_bytes(device['total_bytes'])}"
         rows.append(("device", f"{device['name']}: {device['description']} ({device['kind']}), {memory}"))
+    if "error" in engine_facts:
+        rows.append(("engine", engine_facts["error"]))
     rows += [
         ("gpu offload", "yes" if engine_facts["gpu_offload"] else "no: this build of llama.cpp computes on the CPU"),
         ("folder", f"{facts['folder']}, {format_bytes(disk.free)} free"),
         ("models", f"{len(models)}, {format_bytes(facts['models_bytes'])}"),
     ]
     tables.print_fields(rows, sys.stdout)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def _parameters(count: int) -> str:

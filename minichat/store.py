@@ -18,9 +18,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from convert.publish import sync_folder
 from quant.errors import DataError, StorageError, UsageError
 
 DEFAULT_TAG = "q4_K_M"
@@ -74,6 +75,19 @@ class Manifest:
     def full_name(self) -> str:
         return f"{self.name}:{self.tag}"
 
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Raises ValueError or TypeError for what is no manifest."""
+        manifest = cls(**json.loads(text))
+        for field in fields(cls):
+            value = getattr(manifest, field.name)
+            if not isinstance(value, int if field.type == "int" else str) and (field.type, value) != (
+                "str | None",
+                None,
+            ):
+                raise TypeError(field.name)
+        return manifest
+
 
 class Store:
     """The models under one folder. Nothing is created before something is added."""
@@ -91,7 +105,7 @@ class Store:
         found = []
         for path in sorted(self.root.glob("manifests/*/*.json")):
             with contextlib.suppress(OSError, ValueError, TypeError):
-                found.append(Manifest(**json.loads(path.read_text("utf-8"))))
+                found.append(Manifest.from_json(path.read_text("utf-8")))
         return found
 
     def find(self, wanted: ModelName) -> Manifest | None:
@@ -138,7 +152,7 @@ class Store:
         try:
             blob.parent.mkdir(parents=True, exist_ok=True)
             file.replace(blob)
-            _sync_folder(blob.parent)
+            sync_folder(blob.parent)
             before = self.find(ModelName(manifest.name, manifest.tag))
             self._write_manifest(manifest)
         except OSError as error:
@@ -184,7 +198,7 @@ class Store:
             out.flush()
             os.fsync(out.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def _drop_blob(self, blob: str) -> None:
         if all(m.blob != blob for m in self.models()):
@@ -208,7 +222,7 @@ class Store:
 def home() -> Path:
     """The folder of everything that minichat keeps for this user: MINICHAT_HOME, else the platform's own."""
     if chosen := os.environ.get("MINICHAT_HOME"):
-        return Path(chosen).expanduser().absolute()
+        return Path(chosen).absolute()
     import platformdirs
 
     return platformdirs.user_data_path("minichat", appauthor=False)
@@ -222,12 +236,3 @@ def _alive(process: int) -> bool:
     except OSError:
         pass  # somebody else's
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from convert.tekken import byte_letters
 from quant.errors import GgufError, TemplateError
 
 if TYPE_CHECKING:
@@ -46,16 +47,13 @@ _SPACE_RUN = re.compile("[\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u20
 def byte_characters() -> dict[str, str]:
     """The characters that stand for bytes in a GGUF's byte-level vocabulary, as in GPT-2's, in the order of the bytes.
 
-    A byte that is a visible character of Latin-1 stands for itself; the others, in order, are U+0100 and what follows.
     The values are the characters U+0000 to U+00FF.
 
     >>> characters = byte_characters()
     >>> characters["A"], characters["Ġ"], next(iter(characters))
     ('A', ' ', 'Ā')
     """
-    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return {chr(byte if byte in visible else next(others)): chr(byte) for byte in range(256)}
+    return {letter: chr(byte) for byte, letter in sorted(byte_letters().items())}
 
 
 class Bpe:

@@ -138,9 +138,8 @@ class Tokenizer(ABC):
         A form for people: a `[INST]` that somebody typed looks the same as the control token.
         """
 
-    def token_text(self, token_id: int) -> str:
-        """One token for display: a control token's name; U+FFFD for a part of a character."""
-        return self.text((token_id,))
+    def warm_up(self) -> None:  # noqa: B027  (some have nothing to make)
+        """Makes now what the first `encode` would make; may run while the model is being loaded."""
 
 
 class TekkenTokenizer(Tokenizer):
@@ -155,6 +154,9 @@ class TekkenTokenizer(Tokenizer):
         self._ordinary = range(begin, end)
         self.controls = {token: i for i, token in enumerate(self._tokens) if i not in self._ordinary}
         self._bpe = Bpe(self._tokens[begin:end])
+
+    def warm_up(self) -> None:
+        self._bpe.encode("a")
 
     def _encode_text(self, text: str) -> list[int]:
         return [self._ordinary[rank] for rank in self._bpe.encode(text)]

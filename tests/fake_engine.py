@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason, Sampling, Stats
 from minichat.template.pieces import Piece
 from quant.errors import ContextError, EngineError, MinichatError
 
-INFO = ModelInfo("fake", "llama", "v7-tekken", False, 4096, 4096, 1000, 2000, 4096, 1, 0, "cpu")
+INFO = ModelInfo("fake", "llama", "v7-tekken", False, 4096, 4096, 1000, 2000, 4096, 1, 0)
 
 
 class FakeEngine:
     """`answers`: per answer its chunks; an exception among them is raised, a function called, in its turn.
 
-    A token is a character. `limit`: the most pieces that a prompt may have.
+    A token is a character. `limit`: the most pieces that a prompt may have, and the context that is told.
     """
 
     def __init__(
         self,
         *answers: Sequence[str | MinichatError | Callable[[], object]],
-        limit: int = 10**9,
+        limit: int = 4096,
         failure: MinichatError | None = None,
     ) -> None:
         self.answers = list(answers)
         self.limit, self.failure = limit, failure
         self.prompts: list[list[Piece]] = []
+        self.fitting: list[int] = []  # the sizes of those that fitted
         self.stops = 0
         self.stopped = self.closed = False
 
@@ -34,21 +36,22 @@ class FakeEngine:
             on_progress(0.5)
         if self.failure is not None:
             raise self.failure
-        return INFO
+        return replace(INFO, ctx=self.limit)
 
     def generate(
-        self, pieces: Sequence[Piece], sampling: Sampling | None = None, max_tokens: int | None = None
+        self, pieces: Sequence[Piece], sampling: Sampling | None = None, max_tokens: int | None = None, room: int = 1
     ) -> Iterator[Event]:
         self.prompts.append(list(pieces))
         self.sampling = sampling
         self.stopped = False
-        return self._events(list(pieces), max_tokens)
+        return self._events(list(pieces), max_tokens, room)
 
-    def _events(self, pieces: list[Piece], max_tokens: int | None) -> Iterator[Event]:
+    def _events(self, pieces: list[Piece], max_tokens: int | None, room: int) -> Iterator[Event]:
         if self.closed:
             raise EngineError("the engine died: exit code 0")
-        if len(pieces) > self.limit:
+        if len(pieces) + room - 1 > self.limit:
             raise ContextError(f"the prompt has {len(pieces)} tokens, the context holds {self.limit}")
+        self.fitting.append(len(pieces))
         yield Prefill(len(pieces), len(pieces), 0)
         said = ""
         reason: Reason = "eos"

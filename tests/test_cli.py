@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import gguf_samples
 import pytest
 from checkpoints import SHARDED, config, random_tensors, write_checkpoint
 
+from convert import gguf_writer as w
 from minichat import cli
 from quant.errors import DataError, UsageError
 
@@ -193,6 +195,24 @@ def test_an_engine_that_dies(tmp_path: Path, small_gguf: Path, monkeypatch: pyte
     fails(6, "the engine died: SIGABRT, ggml.c:1: this cannot be", "run", small_gguf, "hello")
 
 
+def test_standard_output_on_a_full_disk_or_closed(small_gguf: Path) -> None:
+    for arguments in ("list --json", f"show {small_gguf}", f"run {small_gguf} hello --max-tokens 3"):
+        command = f'"$@" {arguments}'
+        full = subprocess.run(["sh", "-c", command + " > /dev/full", "sh", *MINICHAT], capture_output=True, check=False)
+        assert (full.returncode, full.stderr.count(b"\n")) == (5, 1), full.stderr
+        closed = subprocess.run(["sh", "-c", command + " >&-", "sh", *MINICHAT], capture_output=True, check=False)
+        assert b"Traceback" not in closed.stderr
+    closed = subprocess.run(
+        ["sh", "-c", f'"$@" run {small_gguf} - <&-', "sh", *MINICHAT], capture_output=True, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (2, b"minichat: the prompt is empty\n")
+
+
+def test_paths_that_no_file_can_have(tmp_path: Path) -> None:
+    fails(5, "File name too long", "convert", "x" * 300)
+    fails(3, "nosuchuser", "run", "~nosuchuser/x", "hello")
+
+
 # Models.
 
 
@@ -208,6 +228,43 @@ def test_damaged_gguf_files(small_gguf: Path, tmp_path: Path) -> None:
         path.write_bytes(content)
         fails(3, f"{name}.gguf", "run", path, "hello")
         fails(3, f"{name}.gguf", "show", path)
+
+
+def test_metadata_of_the_wrong_kind(tmp_path: Path) -> None:
+    odd = {
+        "template": {"minichat.template": w.u32(3)},
+        "templates": {"minichat.template": w.strings(["v3"])},
+        "tokens": {"tokenizer.ggml.tokens": w.u32(3), "tokenizer.ggml.model": w.string("llama")},
+    }
+    for name, keys in odd.items():
+        path = tmp_path / f"{name}.gguf"
+        gguf_samples.write(path, gguf_samples.METADATA | keys)
+        fails(3, "", "run", path, "hello")
+        done = minichat("show", path, "--json")
+        assert (done.returncode, json.loads(done.stdout)["architecture"]) == (0, "llama")
+
+
+def test_json_is_safe_on_a_terminal_and_means_the_same(tmp_path: Path) -> None:
+    evil = "a\x1b[31mb\x9b2Jc\x7fd\u202ee"
+    gguf_samples.write(tmp_path / "x.gguf", gguf_samples.METADATA | {"general.license": w.string(evil)})
+    done = minichat("show", tmp_path / "x.gguf", "--json")
+    assert json.loads(done.stdout)["licence"] == evil
+    assert not set(evil) - set("a[31mb2Jcde") & set(done.stdout)
+
+
+def test_the_demo_s_name_is_its_own(checkpoint: Path) -> None:
+    fails(2, "comes with minichat", "convert", checkpoint, "--name", "demo:mine")
+    assert minichat("convert", checkpoint, "--name", "a:b").returncode == 0
+    fails(2, "comes with minichat", "cp", "a:b", "demo:q4_K_M")
+    checkpoint.rename(checkpoint.parent / "demo")
+    minichat("show", checkpoint.parent / "demo")
+    assert {m["name"] for m in json.loads(minichat("list", "--json").stdout)} == {"a", "demo-checkpoint"}
+
+
+def test_a_base_model_has_no_template(checkpoint: Path) -> None:
+    assert minichat("convert", checkpoint, "--name", "small:24b-base-2501").returncode == 0
+    assert json.loads(minichat("show", "small:24b-base-2501", "--json").stdout)["template"] is None
+    fails(3, "base model", "render", "small:24b-base-2501", "--messages", "-", stdin=b'[{"role":"user","content":"x"}]')
 
 
 def test_names_cannot_write_to_the_terminal(tmp_path: Path) -> None:

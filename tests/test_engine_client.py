@@ -133,6 +133,51 @@ def test_stop_ends_a_long_prefill(small_gguf: Path) -> None:
         assert done(engine.generate(QUESTION, GREEDY, max_tokens=5)).tokens == short.tokens
 
 
+def test_a_stop_in_the_middle_of_a_long_request_waits_for_its_end(small_gguf: Path) -> None:
+    with Engine(small_gguf, LoadOptions(ctx=256)) as engine:
+        engine.wait_loaded()
+        os.kill(engine._process.pid, signal.SIGSTOP)
+        os.waitpid(engine._process.pid, os.WUNTRACED)  # stopped: the pipe fills up, and the write has to wait
+        pressed = []
+
+        def press_ctrl_c(*_: object) -> None:
+            pressed.append(engine._writing)
+            engine.stop()
+            os.kill(engine._process.pid, signal.SIGCONT)
+
+        before = signal.signal(signal.SIGALRM, press_ctrl_c)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            answer = engine.generate([Control("<s>"), Text("word " * 100_000)], GREEDY)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert pressed == [True]
+        with pytest.raises(ContextError):
+            done(answer)
+        assert done(engine.generate(QUESTION, GREEDY, max_tokens=2)).stats.answer_tokens == 2
+
+
+def test_noise_on_the_pipe_ends_the_engine(small_gguf: Path) -> None:
+    with Engine(small_gguf) as engine:
+        engine.wait_loaded()
+        assert engine._process.stdin is not None
+        engine._process.stdin.write(b"noise\n")
+        with pytest.raises(EngineError, match=r"^the engine died: exit code 1, .*something else than JSON"):
+            done(engine.generate(QUESTION))
+
+
+def test_a_gpu_that_is_not_there(small_gguf: Path) -> None:
+    with Engine(None) as engine:
+        has_gpu = engine.describe()["gpu_offload"]
+    with Engine(small_gguf, LoadOptions(device="gpu")) as engine:
+        if has_gpu:
+            assert engine.wait_loaded().gpu_layers
+        else:
+            with pytest.raises(UsageError, match="--device gpu"):
+                engine.wait_loaded()
+
+
 def test_an_answer_given_up_is_not_in_the_way(engine: Engine) -> None:
     next(engine.generate(QUESTION, Sampling(temperature=1.5, seed=1)))
     assert done(engine.generate(QUESTION, GREEDY, max_tokens=3)).stats.answer_tokens == 3
@@ -218,16 +263,18 @@ def test_the_engine_dies_with_its_front(small_gguf: Path) -> None:
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 10
-    while Path(f"/proc/{engine}").exists() and _is_running(engine):
+    while _is_running(engine):
         assert time.monotonic() < deadline, "the engine outlived its front"
         time.sleep(0.02)
 
 
 def _is_running(process: int) -> bool:
     try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
+    state = Path(f"/proc/{process}/stat")  # a zombie that nobody has waited for is not running
+    return not state.exists() or "Z" not in state.read_text().rsplit(")", 1)[1].split()[0]
 
 
 def test_folders_of_the_user_are_not_taken_for_ours(

@@ -14,7 +14,10 @@ def test_what_is_asked_for_goes_before_the_model_and_that_before_our_own() -> No
 
 
 def test_damaged_metadata_is_passed_over() -> None:
-    assert resolve(Sampling(), {"general.sampling.temp": "hot"}).temperature == DEFAULTS.temperature
+    for temperature in ("hot", -1.0, float("nan"), float("inf"), [0.5], None):
+        assert resolve(Sampling(), {"general.sampling.temp": temperature}).temperature == DEFAULTS.temperature
+    for top_k in (1.5, -1, 2**40):
+        assert resolve(Sampling(), {"general.sampling.top_k": top_k}).top_k == DEFAULTS.top_k
 
 
 def test_zero_is_a_choice() -> None:

@@ -99,6 +99,14 @@ def test_a_changed_checkpoint_is_converted_again(checkpoint: Path, store: Store,
     assert len(store.models()) == 1
 
 
+def test_other_files_in_the_folder_do_not_matter(checkpoint: Path, store: Store, work: Work) -> None:
+    models.resolve(str(checkpoint), store, work)
+    (checkpoint / ".DS_Store").write_bytes(b"x")
+    (checkpoint / "README.md").write_text("x")
+    models.resolve(str(checkpoint), store, work)
+    assert len(work.titles) == 1
+
+
 def test_two_folders_of_one_name_do_not_replace_each_other(checkpoint: Path, store: Store, work: Work) -> None:
     other = Path(shutil.copytree(checkpoint, checkpoint.parent / "elsewhere" / checkpoint.name))
     first, second = (models.resolve(str(path), store, work) for path in (checkpoint, other))

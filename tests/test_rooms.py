@@ -16,8 +16,7 @@ DOORS = {
     "rich": ("minichat/terminal/",),
     "prompt_toolkit": ("minichat/terminal/",),
     "huggingface_hub": ("minichat/hub.py",),
-    "socket": ("minichat/hub.py",),
-    "requests": (),
+    **dict.fromkeys(("socket", "ssl", "http", "urllib", "requests", "httpx"), ("minichat/hub.py",)),
     "torch": ("minichat/demo/training/",),
     "transformers": ("minichat/demo/training/",),
     "mistral_common": ("minichat/demo/training/",),
@@ -26,7 +25,7 @@ DOORS = {
 QUIET = {
     "minichat/template": {"minichat.template", "quant.errors"},
     "minichat/conversation.py": {"minichat.template"},
-    "minichat/store.py": {"quant.errors"},
+    "minichat/store.py": {"convert.publish", "quant.errors"},
     "minichat/tokenizer.py": {"minichat.template", "minichat.tekken", "convert.gguf_file", "quant.errors"},
 }
 FRONT = [
@@ -57,6 +56,8 @@ def imports(tree: ast.Module) -> set[str]:
                 continue
             found.add(node.module or "")
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and node.value in ("llama_cpp", "llama_cpp.llama_cpp"):
+            found.add(node.value)  # for importlib
     return found
 
 

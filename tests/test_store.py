@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,8 @@ def test_what_a_dead_process_left_is_swept(store: Store) -> None:
 
 def test_a_damaged_manifest_is_as_if_it_were_not_there(store: Store) -> None:
     add(store, MANIFEST)
-    for text in ("", "{", "[]", '{"name": 1}', "null"):
+    wrong = json.dumps(asdict(MANIFEST) | {"tag": 5})
+    for text in ("", "{", "[]", '{"name": 1}', "null", wrong):
         (store.root / "manifests" / "small" / "odd.json").write_text(text)
         assert store.models() == [MANIFEST]
 

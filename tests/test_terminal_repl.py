@@ -53,10 +53,10 @@ def chat_with(engine: FakeEngine, *others: FakeEngine, **fields: Any) -> Chat:
     )
 
 
-def type_into(screen: Screen, chat: Chat, keys: str) -> int:
+def type_into(screen: Screen, chat: Chat, keys: str) -> None:
     with redirect_stdout(screen), create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         pipe.send_text(keys)
-        return run_repl(chat)
+        run_repl(chat)
 
 
 def interrupt() -> None:
@@ -66,7 +66,7 @@ def interrupt() -> None:
 def test_question_and_answer(screen: Screen) -> None:
     engine = FakeEngine(["Hello", ", *you*."], ["Fine."])
     chat = chat_with(engine)
-    assert type_into(screen, chat, f"Hi{ENTER}How are you?{ENTER}{CTRL_D}") == 0
+    type_into(screen, chat, f"Hi{ENTER}How are you?{ENTER}{CTRL_D}")
     assert screen.text() == ["Hello, you.", "", "Fine."]
     assert chat.conversation.messages == [
         Message("user", "Hi"),
@@ -89,7 +89,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(screen: Screen) -> None
     engine = FakeEngine(["One", " two", interrupt, " three"], ["Four."])
     chat = chat_with(engine)
     before = signal.getsignal(signal.SIGINT)
-    assert type_into(screen, chat, f"Count{ENTER}Go on{ENTER}/bye{ENTER}") == 0
+    type_into(screen, chat, f"Count{ENTER}Go on{ENTER}/bye{ENTER}")
     assert screen.text() == ["One two", "(stopped)", "", "Four."]
     assert [m.content for m in chat.conversation.messages] == ["Count", "One two", "Go on", "Four."]
     assert chat.conversation.messages[1].tokens == tuple(map(ord, "One two"))
@@ -207,7 +207,7 @@ def test_a_model_that_does_not_load_ends_the_chat(screen: Screen) -> None:
 
 def test_an_engine_that_dies_while_loading_can_be_started_again(screen: Screen) -> None:
     chat = chat_with(FakeEngine(failure=EngineError("the engine died: SIGKILL")), FakeEngine(["Hello."]))
-    assert type_into(screen, chat, f"Hi{ENTER}/reload{ENTER}Hi{ENTER}{CTRL_D}") == 0
+    type_into(screen, chat, f"Hi{ENTER}/reload{ENTER}Hi{ENTER}{CTRL_D}")
     assert screen.text()[0] == "minichat: the engine died: SIGKILL"
     assert screen.text()[-1] == "Hello."
 
@@ -221,6 +221,31 @@ def test_older_turns_are_forgotten_to_make_room(screen: Screen) -> None:
     )
     assert [m.content for m in chat.conversation.messages][-2:] == ["c", "3"]
     assert len(chat.conversation.messages) < 6
+
+
+def test_an_answer_has_room_when_turns_have_to_go(screen: Screen) -> None:
+    engine = FakeEngine(*([str(n)] for n in range(9)), limit=40)
+    chat = chat_with(engine)
+    type_into(screen, chat, "".join(f"q{n}{ENTER}" for n in range(9)) + CTRL_D)
+    assert engine.fitting == [4, 9, 14, 19, 24, 29, 19, 24, 29]  # a quarter of the context is free, then half of it
+    assert " ".join(screen.text()).count("were forgotten") == 1
+
+
+def test_a_question_that_leaves_little_room_is_still_answered(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], limit=4))
+    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
+    assert screen.text()[0] == "1"
+    assert screen.text()[-1] == "2"
+
+
+def test_ctrl_c_while_a_command_runs_does_not_end_the_chat(screen: Screen) -> None:
+    engine = FakeEngine(["1"], ["2"])
+    chat = chat_with(engine)
+    surprises = iter([interrupt])
+    engine.close = lambda: next(surprises, lambda: None)()  # type: ignore[method-assign]
+    type_into(screen, chat, f"a{ENTER}/reload{ENTER}b{ENTER}{CTRL_D}")
+    assert screen.text() == ["1", "", "(stopped)", "", "2"]
+    assert [m.content for m in chat.conversation.messages] == ["a", "1", "b", "2"]
 
 
 def test_a_message_that_is_too_long_is_taken_back_and_nothing_forgotten(screen: Screen) -> None:

@@ -190,7 +190,7 @@ def test_control_tokens_and_sizes(version: str) -> None:
     assert set(ours.controls.values()) | {0} == theirs.special_ids | {0}
     assert all(theirs.get_special_token(name) == i for name, i in ours.controls.items())
     assert ours.token_bytes(ours.controls["[INST]"]) == b""
-    assert ours.token_text(ours.controls["[INST]"]) == "[INST]"
+    assert ours.text([ours.controls["[INST]"]]) == "[INST]"
 
 
 # Ids -> text
@@ -202,14 +202,14 @@ def test_bytes_of_every_tekken_token() -> None:
         theirs.id_to_byte_piece(i) for i in range(ours.n_vocab)
     ]
     for i in [*range(0, ours.n_vocab, 97), 1001, 1200]:
-        assert ours.token_text(i) == theirs.id_to_piece(i)
+        assert ours.text([i]) == theirs.id_to_piece(i)
 
 
 def test_every_sentencepiece_token() -> None:
     ours, theirs = tokenizer("v3"), oracle("v3").instruct_tokenizer.tokenizer
     letter = ours.encode([Text("a")])[0]
     for i in range(ours.n_vocab):
-        assert ours.token_text(i) == theirs.id_to_piece(i)
+        assert ours.text([i]) == theirs.id_to_piece(i)
         assert ours.decode([i]) == theirs.decode([i])
         assert ours.token_bytes(i).decode("utf-8", "replace") == theirs.decode([letter, i])[1:]
 

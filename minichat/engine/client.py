@@ -43,20 +43,24 @@ class Engine:
 
     def __init__(self, path: Path | None, options: LoadOptions | None = None) -> None:
         """Starts the process and has it load the GGUF at `path` (None: load nothing, for `describe`)."""
-        self._diagnostics = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._diagnostics,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C is the front's business
-            env={**_ENVIRONMENT, **os.environ},
-        )
+        try:
+            self._diagnostics = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._diagnostics,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is the front's business
+                env={**_ENVIRONMENT, **os.environ},
+            )
+        except OSError as error:
+            raise EngineError(f"the engine cannot be started: {error.strerror or error}") from error
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
         self._last_id = 0
         self._open = 0  # the request whose last line has not come yet
+        self._writing = self._stop_waits = False
         self._info: ModelInfo | None = None
         self._failure: MinichatError | None = None
         if path is not None:
@@ -84,14 +88,19 @@ class Engine:
         return self._info
 
     def generate(
-        self, pieces: Sequence[Piece], sampling: Sampling | None = None, max_tokens: int | None = None
+        self,
+        pieces: Sequence[Piece],
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+        room: int = 1,
     ) -> Answer:
         """Starts an answer. Iterate over it for its events; the last one is its Done.
 
-        max_tokens: None goes on until the model ends, or the context is full. Raises, while iterating, ContextError
-        for a prompt that does not fit into the context, and EngineError if the process died.
+        max_tokens: None goes on until the model ends, or the context is full. room: tokens that the prompt must leave
+        free in the context. Raises, while iterating, ContextError for a prompt that does not, and EngineError if the
+        process died.
         """
-        sent = {"sampling": asdict(sampling or Sampling()), "max_tokens": max_tokens}
+        sent = {"sampling": asdict(sampling or Sampling()), "max_tokens": max_tokens, "room": room}
         return Answer(_Lines(self, self._ask("generate", pieces, **sent)))
 
     def prefill(self, pieces: Sequence[Piece]) -> Answer:
@@ -99,8 +108,10 @@ class Engine:
         return Answer(_Lines(self, self._ask("prefill", pieces)))
 
     def stop(self) -> None:
-        """Ends the answer under way, which then still yields its Done. Safe in a signal handler or another thread."""
-        if self._open:
+        """Ends the answer under way, which then still yields its Done. Safe in a signal handler."""
+        if self._writing:
+            self._stop_waits = True  # a handler that ran in the middle of a line: `_write` sends it behind that
+        elif self._open:
             self._write({"op": "stop", "target": self._open})
 
     def tokenize(self, pieces: Sequence[Piece]) -> tuple[list[int], list[tuple[str, bool]]]:
@@ -150,13 +161,18 @@ class Engine:
         return self._last_id
 
     def _write(self, line: protocol.Line) -> None:
-        """Unbuffered, so that a signal handler may write too."""
-        rest = protocol.encode(line)
+        rest = memoryview(protocol.encode(line))
+        self._writing = True
         try:
             while rest and self._process.stdin is not None:
                 rest = rest[self._process.stdin.write(rest) or 0 :]
         except (OSError, ValueError):
             pass  # the process is gone: whoever reads its answer is told why
+        finally:
+            self._writing = False
+        if self._stop_waits:
+            self._stop_waits = False
+            self.stop()
 
     def _read(self) -> None:
         """Runs in a thread: the process's lines into the queue, then b"" for their end."""
@@ -187,8 +203,15 @@ class Engine:
         self._diagnostics.seek(max(0, self._diagnostics.tell() - _DIAGNOSTICS_BYTES))
         said = self._diagnostics.read().decode(errors="replace").split("\n")
         last = next((" ".join(line.split()) for line in reversed(said) if line.strip()), "")
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = _signal_name(-code) if code < 0 else f"exit code {code}"
         return f"{how}, {last}" if last else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 class _Lines:

@@ -1,4 +1,4 @@
-"""What llama.cpp was built with and what it finds on this machine, for `minichat doctor` and the model's status."""
+"""What llama.cpp was built with and what it finds on this machine, for `minichat doctor`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,6 @@ def describe() -> dict[str, Any]:
         "gpu_offload": bool(c.llama_supports_gpu_offload()),
         "devices": _devices(c),
     }
-
-
-def backend() -> str:
-    """The name of the device that layers are offloaded to, else "CPU"."""
-    c = binding.load()
-    if not c.llama_supports_gpu_offload():
-        return "CPU"
-    return next((device["name"] for device in _devices(c) if "GPU" in device["kind"]), "CPU")
 
 
 def _devices(c: Any) -> list[dict[str, Any]]:

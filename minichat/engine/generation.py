@@ -18,12 +18,12 @@ from quant.errors import ContextError
 EMIT_S = 0.02  # text is sent at once, but no more often than a screen can show it
 
 
-def prefill(llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool]) -> Iterator[Prefill]:
+def prefill(llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool], room: int = 1) -> Iterator[Prefill]:
     """Decodes into the KV cache what it lacks of `prompt`, a batch at a time; the last Prefill is where it ended.
 
-    Raises ContextError if the prompt leaves no room for an answer.
+    Raises ContextError if the prompt does not leave `room` tokens free in the context.
     """
-    if len(prompt) >= llama.ctx:
+    if len(prompt) + room > llama.ctx:
         more = f", or raise the limit with --ctx (this model takes up to {llama.ctx_train:,})"
         raise ContextError(
             f"the prompt is {len(prompt):,} tokens long, and the context holds {llama.ctx:,}; shorten it"
@@ -45,11 +45,12 @@ def generate(
     sampler: Any,
     max_tokens: int | None,
     stopped: Callable[[], bool],
+    room: int = 1,
 ) -> Iterator[Event]:
     """The events of one answer to `prompt`; the last is its Done. `stopped` is asked before each token."""
     begin = time.perf_counter()
     at = Prefill(0, len(prompt), 0)
-    for at in prefill(llama, prompt, stopped):
+    for at in prefill(llama, prompt, stopped, room):
         yield at
     prefilled = first = now = time.perf_counter()
     tokens: list[int] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,14 @@ class Llama:
         c.llama_backend_init()
         self.cached: list[int] = []
         self._abort_flag = ctypes.create_string_buffer(b"0")
+        if options.device == "gpu" and not c.llama_supports_gpu_offload():
+            raise UsageError("--device gpu: this build of llama.cpp computes on the CPU only (`minichat doctor`)")
         self.gpu_layers = _gpu_layers(options) if c.llama_supports_gpu_offload() else 0
         self._model = self._load(path, options, on_progress)
         self._vocab = c.llama_model_get_vocab(self._model)
         self.vocabulary: int = c.llama_vocab_n_tokens(self._vocab)
         self.ctx_train: int = c.llama_model_n_ctx_train(self._model)
-        self.threads = options.threads or _physical_cores()
+        self.threads = options.threads or physical_cores()
         self.ctx = 0
         if not options.vocab_only:
             self.ctx = self._open_context(options)
@@ -53,6 +56,9 @@ class Llama:
         c = self._c
         params = c.llama_model_default_params()
         params.n_gpu_layers = self.gpu_layers
+        no_devices = (ctypes.c_void_p * 1)(None)  # a list of devices ends with NULL
+        if options.device == "cpu":
+            params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
         params.vocab_only = options.vocab_only
         # llama.cpp's AMX kernels crash on quantized weights (SIGSEGV in ggml_backend_amx_mul_mat, seen with q4_K, q6_K
         # and q8_0; llama.cpp issue 20824). A build that has them takes the ordinary kernels.
@@ -75,10 +81,11 @@ class Llama:
         if options.ctx is not None and options.ctx > self.ctx_train > 0:
             raise UsageError(f"--ctx {options.ctx}: this model was trained for at most {self.ctx_train} tokens")
         params = c.llama_context_default_params()
+        self._log.clear()
         params.n_ctx = options.ctx or min(self.ctx_train, DEFAULT_CTX)
         params.n_batch = params.n_ubatch = BATCH
         params.n_threads = self.threads
-        params.n_threads_batch = options.threads or _usable_cpus()
+        params.n_threads_batch = options.threads or usable_cpus()
         params.swa_full = False
         params.no_perf = True
         # llama.cpp asks this callback between the nodes of its graph. libc's atoi answers from our one-digit buffer:
@@ -142,6 +149,7 @@ class Llama:
         if not 0 < len(ids) <= BATCH or len(self.cached) + len(ids) > self.ctx:
             raise EngineError(f"a batch of {len(ids)} tokens at position {len(self.cached)} of {self.ctx}")
         c = self._c
+        self._log.clear()
         tokens = (c.llama_token * len(ids))(*ids)  # (len(ids),) int32; the batch only points at it
         status = c.llama_decode(self._context, c.llama_batch_get_one(tokens, len(ids)))
         if status == 0:
@@ -179,7 +187,14 @@ def _gpu_layers(options: LoadOptions) -> int:
     return 0 if options.device == "cpu" else -1
 
 
-def _usable_cpus() -> int:
+def _sysctl(name: bytes) -> int:
+    """An integer of macOS's sysctl; 0 if it has none of this name."""
+    value, size = ctypes.c_int(0), ctypes.c_size_t(4)
+    failed = ctypes.CDLL(None).sysctlbyname(name, ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0))
+    return 0 if failed else value.value
+
+
+def usable_cpus() -> int:
     """Logical processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -187,12 +202,17 @@ def _usable_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def _physical_cores() -> int:
-    """Cores behind the usable processors: decode is bound by memory, and hyper-threads only get in its way."""
+def physical_cores() -> int:
+    """Cores behind the usable processors: decode is bound by memory, and hyper-threads only get in its way.
+
+    On Apple's chips the performance cores: the slowest thread sets the pace.
+    """
+    if sys.platform == "darwin":
+        return _sysctl(b"hw.perflevel0.physicalcpu") or _sysctl(b"hw.physicalcpu") or usable_cpus()
     cores: set[str] = set()
     try:
         for cpu in os.sched_getaffinity(0):
             cores.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
     except (AttributeError, OSError):
-        return _usable_cpus()
+        return usable_cpus()
     return len(cores)

@@ -18,20 +18,24 @@ from quant.errors import UsageError
 
 DEFAULTS = Sampling(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
 _METADATA = {"temperature": "temp", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
+_RANGES = {"temperature": (0, 99.9), "top_k": (0, 2**31 - 1), "top_p": (1e-9, 1), "min_p": (0, 1)}
 
 
 def resolve(asked: Sampling, metadata: Mapping[str, Any]) -> Sampling:
     """Fills what was not asked for from the model's `general.sampling.*`, else from DEFAULTS, and draws a seed.
+
+    What a damaged file says is passed over.
 
     >>> resolve(Sampling(top_k=1, seed=3), {"general.sampling.temp": 0.5})
     Sampling(temperature=0.5, top_k=1, top_p=0.95, min_p=0.05, seed=3)
     """
     known: dict[str, Any] = {}
     for name, key in _METADATA.items():
-        value = getattr(asked, name)
-        if value is None:
-            value = metadata.get(f"general.sampling.{key}")
-        known[name] = value if isinstance(value, (int, float)) else getattr(DEFAULTS, name)
+        default, (low, high) = getattr(DEFAULTS, name), _RANGES[name]
+        found = metadata.get(f"general.sampling.{key}")
+        is_sound = isinstance(found, (int, type(default))) and low <= found <= high
+        asked_for = getattr(asked, name)
+        known[name] = asked_for if asked_for is not None else found if is_sound else default
     seed = asked.seed if asked.seed is not None else int.from_bytes(os.urandom(4), "little")
     return replace(asked, **known, seed=seed)
 

@@ -63,7 +63,6 @@ class ModelInfo:
     vocabulary: int
     threads: int
     gpu_layers: int
-    backend: str
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minichat import tokenizer as tokenizers
 from minichat.engine import devices, generation, protocol, sampler
 from minichat.engine.llama import Llama
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
 from minichat.template.pieces import from_json
-from quant.errors import EngineError, MinichatError
+from quant.errors import EngineError, GgufError, MinichatError
+
+if TYPE_CHECKING:
+    from convert.gguf_file import GgufHeader
 
 _PROGRESS_S = 0.1
 
@@ -55,13 +59,18 @@ class Worker:
 
     def read(self, stream: BinaryIO) -> None:
         """Runs in a thread of its own: queues requests, obeys `stop`, leaves with the front."""
-        for raw in stream:
-            line = protocol.decode(raw)
-            if line.get("op") == "stop":
-                self._stop(int(line["target"]))
-            else:
-                self._requests.put(line)
-        os._exit(0)  # the serving thread may be deep in C
+        try:
+            for raw in stream:
+                line = protocol.decode(raw)
+                if line.get("op") == "stop":
+                    self._stop(int(line["target"]))
+                else:
+                    self._requests.put(line)
+        except Exception as error:
+            sys.stderr.write(f"{error}\n")
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)  # not sys.exit: the serving thread may be deep in C
 
     def serve(self) -> None:
         """Answers requests, one after another, for ever."""
@@ -85,6 +94,9 @@ class Worker:
             if self._llama is not None and self._serving == target:
                 self._llama.abort(on=True)
 
+    def _is_stopped(self, request: int) -> bool:
+        return self._stop_up_to >= request
+
     def _send(self, line: protocol.Line) -> None:
         raw = protocol.encode(line)
         try:
@@ -99,15 +111,18 @@ class Worker:
         path, options = Path(line["path"]), LoadOptions(**line["options"])
         header = read_header(path)
         self._metadata = header.metadata
+        template = header.metadata.get("minichat.template")
+        if template is not None and not isinstance(template, str):
+            raise GgufError(f"{path} is damaged: its minichat.template is no name")
         # tiktoken takes 0.25 s for a full vocabulary, as long as llama.cpp reads the file: do both at once.
-        vocabulary = _InBackground(lambda: tokenizers.load(header, self._sentencepiece))
+        vocabulary = _InBackground(lambda: _ready_tokenizer(header, self._sentencepiece))
         llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)))
         self._tokenizer = vocabulary.result()
         self._llama = llama
         info = ModelInfo(
             name=str(header.metadata.get("general.name", path.stem)),
             architecture=str(header.metadata.get("general.architecture", "")),
-            template=header.metadata.get("minichat.template"),
+            template=template,
             foreign_template="tokenizer.chat_template" in header.metadata,
             ctx=llama.ctx,
             ctx_train=llama.ctx_train,
@@ -116,7 +131,6 @@ class Worker:
             vocabulary=llama.vocabulary,
             threads=llama.threads,
             gpu_layers=llama.gpu_layers,
-            backend=devices.backend(),
         )
         self._send({"id": request, "event": "done", "info": asdict(info)})
 
@@ -125,18 +139,15 @@ class Worker:
         prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
         settings = sampler.resolve(Sampling(**line["sampling"]), self._metadata)
         with sampler.chain(settings) as samplers:
-            self._stream(
-                request,
-                generation.generate(
-                    llama, tokenizer, prompt, samplers, line["max_tokens"], lambda: self._stop_up_to >= request
-                ),
-            )
+            stopped = partial(self._is_stopped, request)
+            longest, room = line["max_tokens"], line["room"]
+            self._stream(request, generation.generate(llama, tokenizer, prompt, samplers, longest, stopped, room))
 
     def _do_prefill(self, request: int, line: protocol.Line) -> None:
         llama, tokenizer = self._loaded()
         prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
         begin, at = time.perf_counter(), Prefill(0, 0, 0)
-        for at in generation.prefill(llama, prompt, lambda: self._stop_up_to >= request):
+        for at in generation.prefill(llama, prompt, partial(self._is_stopped, request)):
             self._stream(request, [at])
         took = time.perf_counter() - begin
         stats = Stats(len(prompt), at.reused, 0, took, took, 0.0, len(llama.cached))
@@ -202,6 +213,12 @@ class _InBackground:
         if self._value is None:
             raise EngineError("the tokenizer is not there")
         return self._value
+
+
+def _ready_tokenizer(header: GgufHeader, sentencepiece: Callable[[str], list[int]]) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.load(header, sentencepiece)
+    tokenizer.warm_up()
+    return tokenizer
 
 
 def _throttled(report: Callable[[float], None]) -> Callable[[float], None]:

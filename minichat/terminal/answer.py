@@ -55,15 +55,17 @@ def stream_answer(
     out: IO[str],
     status: StatusLine,
     remark: str = "",
+    room: int = 1,
 ) -> tuple[Done, bool]:
     """Shows the answer to the conversation on `out`; its end, and whether Ctrl-C stopped it.
 
-    remark: said before the answer, once it is known that the prompt fits. The model must be loaded. The conversation
+    remark: said before the answer, once it is known that the prompt fits. room: tokens of the context that the prompt
+    must leave free. The model must be loaded. The conversation
     is not changed. Raises ContextError, EngineError, TemplateError; what had been said before is then on the screen.
     """
     pieces = conversation.pieces()
     with echo_off(), interrupt_stops(engine.stop) as interrupt:
-        events = engine.generate(pieces, sampling, max_tokens)
+        events = engine.generate(pieces, sampling, max_tokens, room)
         stream = open_stream(out)  # imports rich, while the engine is at work already
         try:
             done = _show(_after_remark(events, remark), stream, status, interrupt, engine)
@@ -111,12 +113,12 @@ def answer_once(
 ) -> Done:
     """The answer to the question that `conversation` ends with, on `out` (stdout); it joins the conversation.
 
+    The model must be loaded.
+
     Ctrl-C ends the answer, then raises KeyboardInterrupt; a closed pipe raises BrokenPipeError.
     """
     out = out or sys.stdout
-    status = StatusLine(sys.stderr)
-    wait_loaded(engine, status)
-    done, interrupted = stream_answer(engine, conversation, sampling, max_tokens, out, status)
+    done, interrupted = stream_answer(engine, conversation, sampling, max_tokens, out, StatusLine(sys.stderr))
     conversation.answer(done.text, done.tokens)
     if interrupted:
         raise KeyboardInterrupt

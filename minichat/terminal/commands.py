@@ -39,7 +39,9 @@ def parse(text: str) -> tuple[str, str] | None:
     (('clear', ''), ('system', 'Be brief.'), None, None)
     """
     match = _COMMAND.fullmatch(text)
-    return (match[1] or "help", (match[2] or "").strip()) if match else None
+    if match is None:
+        return None
+    return ("help" if match[1] in (None, "?") else match[1]), (match[2] or "").strip()
 
 
 def dispatch(chat: Chat, name: str, argument: str) -> bool:

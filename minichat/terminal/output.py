@@ -5,13 +5,14 @@ rich does this and more, but the prompt has to be on the screen before rich is i
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import textwrap
 from typing import IO
 
-from minichat.terminal.sanitize import clean, clean_line
+from minichat.terminal.sanitize import UNSAFE, clean, clean_line
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "magenta": "35"}
 _COLOURS = {"red", "magenta"}
@@ -68,6 +69,12 @@ def say(text: str, *styles: str, hanging: int = 0, stream: IO[str] | None = None
         wrap = textwrap.TextWrapper(width, subsequent_indent=" " * min(hanging, width // 2), break_on_hyphens=False)
         lines = [part for line in lines for part in wrap.wrap(line) or [""]]
     write(stream, "".join((styled(stream, line, *styles) if line else "") + "\n" for line in lines))
+
+
+def print_json(value: object, stream: IO[str] | None = None, indent: int | None = 2) -> None:
+    """JSON, with what a terminal would obey, and what cannot be encoded, as \\u escapes: the same value to a reader."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    write(stream or sys.stdout, UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
 def print_error(message: str, stream: IO[str] | None = None) -> None:

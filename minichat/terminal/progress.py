@@ -1,6 +1,6 @@
 """How far long work has come, on stderr: a moving line on a terminal, now and then a line in a pipe.
 
-One line that is redrawn in place needs no library, and must not cost the prompt's start an import.
+One line that is redrawn in place: it must not cost the prompt's start an import of rich's own progress bars.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from minichat.engine.types import Done
     from minichat.terminal.chat import Chat
 
+_ANSWER_TOKENS = 512  # what an answer should have room for, before older turns have to go
 _REMARKS = {
     "stop": "(stopped)",
     "length": "(stopped at the limit of --max-tokens)",
@@ -26,8 +27,8 @@ _REMARKS = {
 }
 
 
-def run_repl(chat: Chat) -> int:
-    """Runs the chat; the exit code. stdin and stdout must be a terminal. The model may still be loading.
+def run_repl(chat: Chat) -> None:
+    """Runs the chat. stdin and stdout must be a terminal. The model may still be loading.
 
     Raises what was wrong with a model that cannot be loaded, once it is needed.
     """
@@ -37,7 +38,6 @@ def run_repl(chat: Chat) -> int:
             pass
     finally:
         chat.engine.close()
-    return 0
 
 
 def _take_line(chat: Chat, prompt: Prompt) -> bool:
@@ -48,63 +48,72 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
         return False
     except KeyboardInterrupt:  # a signal that came between two prompts
         return True
-    command = commands.parse(text)
-    if command is not None:
-        try:
+    try:
+        command = commands.parse(text)
+        if command is not None:
             return not commands.dispatch(chat, *command)
-        except MinichatError as error:
-            print_error(str(error), sys.stdout)
-    elif text.strip():
-        _take_turn(chat, text)
+        if text.strip():
+            _take_turn(chat, text)
+    except KeyboardInterrupt:
+        say("(stopped)\n", "dim")
+    except MinichatError as error:
+        if chat.info is None and not isinstance(error, EngineError):
+            raise  # this file will not load at a second try either
+        print_error(str(error), sys.stdout)
+        say("")
     return True
 
 
 def _take_turn(chat: Chat, text: str) -> None:
-    """Asks, shows, remembers. Of a turn that came to nothing the conversation keeps nothing."""
+    """Asks, shows, remembers. A turn that comes to nothing leaves the conversation as it was."""
+    before = list(chat.conversation.messages)
     chat.conversation.ask(text)
+    answered = False
     try:
         done, interrupted = _answer(chat)
-    except KeyboardInterrupt:
-        chat.conversation.take_back()
-        say("(stopped)", "dim")
-    except MinichatError as error:
-        chat.conversation.take_back()
-        if chat.info is None and not isinstance(error, EngineError):
-            raise  # this file will not load at a second try either
-        print_error(str(error), sys.stdout)
-    else:
-        chat.stats = done.stats
         if done.tokens:
             chat.conversation.answer(done.text, done.tokens)
-        else:
-            chat.conversation.take_back()
-        if interrupted or done.reason != "eos":
-            say(_REMARKS.get(done.reason, "(stopped)"), "dim")
+            answered = True
+    finally:
+        if not answered:
+            chat.conversation.messages[:] = before
+    chat.stats = done.stats
+    if interrupted or done.reason != "eos":
+        say(_REMARKS.get(done.reason, "(stopped)"), "dim")
     say("")
 
 
 def _answer(chat: Chat) -> tuple[Done, bool]:
-    """The answer to the open question; older turns are forgotten if that makes it fit."""
+    """The answer to the open question; older turns are forgotten if that makes room for both.
+
+    Where turns have to go, half of the context is freed at once: forgetting one at every turn would have the rest
+    decoded anew each time.
+    """
     status = StatusLine(sys.stdout)
     info = wait_loaded(chat.engine, status)
     chat.conversation.template = chat.template_of(info)
     chat.info = info
-    before = list(chat.conversation.messages)
-    remark = ""
+    messages = len(chat.conversation.messages)
+    room = min(chat.max_tokens or _ANSWER_TOKENS, info.ctx // 4)
     while True:
+        gone = messages - len(chat.conversation.messages)
+        remark = f"(the oldest {gone} messages no longer fit into the context and were forgotten)" if gone else ""
         try:
-            return _stream(chat, status, remark)
-        except ContextError:  # noqa: PERF203  (a few times at most)
-            if not chat.conversation.forget_oldest():
-                chat.conversation.messages[:] = before  # the message is too long by itself: nothing was gained
+            return _stream(chat, status, remark, max(room, 1))
+        except ContextError:
+            if chat.conversation.forget_oldest():
+                room = info.ctx // 2
+            elif room > 1:
+                room = 1  # the question alone: any answer is better than none
+            else:
                 raise
-            gone = len(before) - len(chat.conversation.messages)
-            remark = f"(the oldest {gone} messages no longer fit into the context and were forgotten)"
 
 
-def _stream(chat: Chat, status: StatusLine, remark: str) -> tuple[Done, bool]:
+def _stream(chat: Chat, status: StatusLine, remark: str, room: int) -> tuple[Done, bool]:
     try:
-        return stream_answer(chat.engine, chat.conversation, chat.sampling, chat.max_tokens, sys.stdout, status, remark)
+        return stream_answer(
+            chat.engine, chat.conversation, chat.sampling, chat.max_tokens, sys.stdout, status, remark, room
+        )
     except KeyboardInterrupt:  # a second Ctrl-C: the engine did not heed the first
         chat.engine.close()
         chat.engine, chat.info = chat.open_engine(), None

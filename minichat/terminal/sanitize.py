@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 # C0 but tab and newline, DEL, C1, bidirectional embeddings, overrides and isolates, lone surrogates.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LAYOUT = re.compile("[\t\n]")
 
 
@@ -22,7 +22,7 @@ def clean(text: str) -> str:
     >>> clean("a\u202eb\x9bc")
     'a<U+202E>b<U+009B>c'
     """
-    return _UNSAFE.sub(_visible, text) if _UNSAFE.search(text) else text
+    return UNSAFE.sub(_visible, text) if UNSAFE.search(text) else text
 
 
 def clean_line(text: str) -> str:

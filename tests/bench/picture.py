@@ -1,6 +1,6 @@
 """A picture of a terminal, for README: what `tmux capture-pane -e -p` prints goes in, an SVG comes out.
 
-    tmux capture-pane -e -p | python -m tests.bench.picture "minichat run demo" 80 > minichat/terminal/chat.svg
+tmux capture-pane -e -p | python -m tests.bench.picture "minichat run demo" 80 > minichat/terminal/chat.svg
 """
 
 import io

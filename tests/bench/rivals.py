@@ -38,6 +38,7 @@ def convert(source: str, out: str) -> None:
 
 def decode(model: str, prompt: str, tokens: str, ctx: str) -> None:
     from minichat.engine import binding
+    from minichat.engine.llama import physical_cores, usable_cpus
 
     c = binding.load()
     c.llama_backend_init()
@@ -45,7 +46,7 @@ def decode(model: str, prompt: str, tokens: str, ctx: str) -> None:
     params.use_extra_bufts = not has_amx(c)
     loaded = c.llama_model_load_from_file(os.fsencode(model), params)
     settings = c.llama_context_default_params()
-    settings.n_ctx, settings.n_threads, settings.n_threads_batch = int(ctx), os.cpu_count() or 1, os.cpu_count() or 1
+    settings.n_ctx, settings.n_threads, settings.n_threads_batch = int(ctx), physical_cores(), usable_cpus()
     context = c.llama_init_from_model(loaded, settings)
     sampler = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
     c.llama_sampler_chain_add(sampler, c.llama_sampler_init_greedy())
