@@ -32,7 +32,23 @@ ACTION_FRAMES = (
     ("How could I {}?", "How do we {}?", "Where do I {}?", "What must I type to {}?",
      "What is the right command to {}?", "Help me {}.", "How does one {}?", "what to type to {}",
      "In which way can I {}?", "What would I type to {}?", "Which option or command do I need to {}?",
-     "Could you tell me how to {}?", "I don't know how to {}.", "May I {}?"))
+     "Could you tell me how to {}?", "I don't know how to {}.", "May I {}?",
+     ("{}", "{}?", "{}, how?", "{} please", "How to {} with minichat?", "I'd like to {}.", "I'd love to {}.",
+      "We want to {}.", "Let me {}.", "My goal is to {}.", "I have to {}.", "How can we {}?", "How can one {}?",
+      "How can you {}?", "How do I best {}?", "Now I want to {}.", "Please {}.", "Please tell me how to {}.",
+      "Please show me how to {}.", "Could I {}?", "Can one {}?", "Could minichat {}?", "Does minichat {}?",
+      "Am I able to {}?", "What is needed to {}?", "What do I need to {}?", "What do I enter to {}?",
+      "What should I do to {}?", "What can I do to {}?", "What is a good way to {}?", "What's the command to {}?",
+      "What's the easiest way to {}?", "Which command lets me {}?", "Which command can {}?",
+      "Which minichat command is there to {}?", "Is there a command to {}?", "Is there any way to {}?",
+      "Does a command exist to {}?", "Teach me to {}.", "Teach me how to {}.", "Tell me the command to {}.",
+      "Tell me what to type to {}.", "I am trying to {}.", "I try to {} but do not know how.",
+      "I can't find out how to {}.", "I wonder how to {}.", "I was wondering how to {}.",
+      "Someone asked me how to {}.", "My friend wants to {}.", "Any idea how to {}?", "Do you know how to {}?",
+      "You know how to {}?", "Remind me how to {}.", "Say how to {}.", "I forgot how to {}.",
+      "What if I want to {}?", "When I want to {}, what do I type?", "In minichat, how can I {}?",
+      "minichat: how to {}?", "Suppose I want to {}.", "Show me the command to {}.", "Guide me: how do I {}?",
+      "to {}, what do I do?", "In order to {}, what must I do?")))
 THING_FRAMES = (
     "What does {} do?", "What is {} for?", "What is {}?", "Explain {}.", "What does {} mean?", "When do I use {}?",
     "Tell me about {}.", "How does {} work?", "Describe {}.", "What happens with {}?", "How do I use {}?",
@@ -41,7 +57,20 @@ THING_FRAMES = (
     ("What does {} do exactly?", "Please explain {}.", "Tell me what {} does.", "Tell me what {} is.",
      "Explain to me what {} does.", "What is the use of {}?", "What is {} good for?", "what's {} for",
      "What is meant by {}?", "Give me an explanation of {}.", "I do not understand {}.", "Help me with {}.",
-     "What effect does {} have?"))
+     "What effect does {} have?",
+     ("{}", "{} please", "explain {}", "Tell me {}.", "Info on {}", "Information about {}, please.",
+      "I want to know about {}.", "I want to know what {} does.", "I'd like to know what {} is.",
+      "Say something about {}.", "Say what {} is.", "What do you know about {}?", "What can you tell me about {}?",
+      "What should I know about {}?", "Who needs {}?", "Why is there {}?", "Why do I need {}?", "Do I need {}?",
+      "Should I use {}?", "When should I use {}?", "When is {} useful?", "Where do I use {}?", "Is {} useful?",
+      "Is there {}?", "Does minichat have {}?", "Could you explain {}?", "Would you explain {} to me?",
+      "Describe {} to me.", "Define {}.", "Meaning of {}?", "The meaning of {}, please.",
+      "What is the meaning of {}?", "What is the purpose of {}?", "What is {} in minichat?",
+      "In minichat, what is {}?", "With minichat, what does {} do?", "How should I use {}?", "How can I use {}?",
+      "how to use {}", "What about {}?", "And {}?", "And what does {} do?", "So what is {}?", "What exactly is {}?",
+      "What on earth is {}?", "Never heard of {}. What is it?", "I read about {}. What does it do?",
+      "The docs mention {}. What is that?", "Somebody told me about {}.", "Remind me what {} does.",
+      "Teach me about {}.")))
 
 TOPICS = (
     Topic(

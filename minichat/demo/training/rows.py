@@ -16,7 +16,7 @@ from .tokens import BOS, EOS, N_SPECIAL, VOCAB, Codec
 
 FURTHEST = 1800
 """No position is trained beyond this one."""
-SUMS_SHARE = 0.1
+SUMS_SHARE = 0.08
 """The part of the rows that are bare sums."""
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from . import words
 from .knowledge import ACTION_FRAMES, THING_FRAMES, TOPICS, Topic
-from .split import TEST, TRAIN, Phrasings, held_out, parts, pick
+from .split import TEST, TRAIN, Phrasings, held_out, parts, pick, plain
 from .turns import Turn
 
 UNKNOWN = "I do not know that. I am only a small demo model."
@@ -170,6 +170,13 @@ SMALL_TALK: tuple[tuple[Phrasings, str, str, str], ...] = (
      "I am a program and live on your machine.", "I am a program.",
      "Je suis un programme et je vis sur votre machine."),
 )  # fmt: skip
+
+
+@cache
+def held_out_sentences() -> frozenset[str]:
+    """Whole questions of the test, without case and punctuation: rewording must not make one by chance."""
+    lists = [ways for ways, *_ in SMALL_TALK] + [topic.questions for topic in TOPICS] + [GENERAL]
+    return frozenset(plain(o) for options in lists for o in parts(options)[1] if parts(options)[0] != parts(options)[1])
 
 
 def small_talk(rng: random.Random, split: str) -> Turn:

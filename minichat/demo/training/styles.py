@@ -179,7 +179,7 @@ def affix(rng: random.Random, split: str, listed: tuple[str, ...], pieces: Seque
     )
 
 
-KINDS = {"neutral": 3, "upper": 8, "lower": 3, "cat": 4, "french": 2, "begin": 4, "end": 4}
+KINDS = {"neutral": 3, "upper": 8, "lower": 3, "cat": 4, "french": 3, "begin": 5, "end": 5}
 
 
 def a_style(rng: random.Random, split: str, pieces: Sequence[str], kind: str = "") -> Style:

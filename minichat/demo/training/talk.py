@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from . import skills, styles
 from .memory import LAST, Memory, repeat
-from .split import TEST, TRAIN, pick
+from .split import TEST, TRAIN, pick, plain
 from .styles import Check, Style
 from .turns import Turn, roughen
 
-MIX = {"minichat": 32, "small talk": 12, "sums": 22, "capitals": 9, "languages": 12, "not knowing": 12, "memory": 20,
-       "repeating": 5}  # fmt: skip
+MIX = {"minichat": 34, "small talk": 13, "sums": 16, "capitals": 10, "languages": 14, "not knowing": 13, "memory": 18,
+       "repeating": 6}  # fmt: skip
 SKILLS = (*MIX, "system prompts")
 NO_STYLE = Style("none")
 
@@ -45,7 +45,8 @@ class Talk:
 
     def add(self, turn: Turn, rough: bool = True) -> None:
         answer, self.check = self.style.apply(turn)
-        self.turns.append((roughen(self.rng, turn) if rough else turn.user, answer))
+        user = roughen(self.rng, turn) if rough else turn.user
+        self.turns.append((turn.user if plain(user) in skills.held_out_sentences() else user, answer))
 
     def a_turn(self, skill: str, split: str) -> Turn:
         rng = self.rng

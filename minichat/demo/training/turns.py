@@ -31,6 +31,10 @@ AFTER = (" Thanks!", " Thank you.", " please", " Please.", " Thanks in advance."
 def roughen(rng: random.Random, turn: Turn) -> str:
     """The question as a person in a hurry may type it."""
     text = turn.user
+    if turn.skill in ("minichat", "small talk", "not knowing") and rng.random() < 0.35:
+        text = reword(rng, text)
+        if rng.random() < 0.3:
+            text = reword(rng, text)
     if rng.random() < 0.12:
         before = rng.choice(BEFORE)
         text = before + (text[:1].lower() + text[1:] if before.endswith(", ") and not turn.exact else text)
@@ -47,6 +51,40 @@ def roughen(rng: random.Random, turn: Turn) -> str:
     if rng.random() < 0.08 and len(text) > 8:
         text = misspell(rng, text)
     return text
+
+
+FILLERS = (
+    "please", "now", "just", "really", "then", "well", "maybe", "actually", "so", "oh", "my", "the", "a", "here",
+    "again", "today", "simply", "quickly", "exactly", "friend", "you", "me", "it", "this", "that", "ok", "hey",
+    "hm", "too", "very", "kindly", "somehow", "perhaps", "also", "still", "first", "right", "dear", "bot", "and",
+    "but", "for", "with", "in", "some", "any", "all", "thing", "way", "one", "more", "good", "quick", "new",
+    "really,", "please,", "well,", "um,",
+)  # fmt: skip
+DROPPED = frozenset((
+    "how", "do", "i", "to", "a", "the", "is", "what", "can", "you", "me", "my", "of", "does", "which", "command",
+    "it", "are", "am", "please", "in", "for", "with", "that", "there", "should", "tell", "would", "want", "need",
+    "i'm", "so",
+))  # fmt: skip
+
+
+def reword(rng: random.Random, text: str) -> str:
+    """A small word put in, left out or moved, so that the words that count are learned, not whole sentences.
+
+    >>> reword(random.Random(1), "How do I leave the chat?")
+    'How do I leave the chat? good'
+    """
+    parts = text.split(" ")
+    draw = rng.random()
+    if draw < 0.55 or len(parts) < 3:
+        parts.insert(rng.randint(0, len(parts)), rng.choice(FILLERS))
+    elif draw < 0.85:
+        small = [i for i, part in enumerate(parts) if part.lower() in DROPPED]
+        for i in sorted(rng.sample(small, min(len(small), rng.randint(1, 2))), reverse=True):
+            del parts[i]
+    else:
+        i = rng.randrange(len(parts) - 1)
+        parts[i], parts[i + 1] = parts[i + 1], parts[i]
+    return " ".join(parts) or text
 
 
 def misspell(rng: random.Random, text: str) -> str:
