@@ -1,7 +1,6 @@
 """What the demo model knows about minichat: topics, each with one answer and the ways to ask for it. Data only.
 
-A topic's `actions` fit "How do I …?", its `things` fit "What does … do?", its `questions` are whole. `short` answers a
-request for one word or a few.
+A topic's `actions` fit "How do I …?", its `things` fit "What does … do?", its `questions` are whole.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ class Topic:
     actions: tuple[str, ...] = ()
     things: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
-    short: str = ""
 
 
 # fmt: off
@@ -93,7 +91,6 @@ TOPICS = (
             "I have never heard of minichat. What is it?",
             "Who or what is minichat?",
         ),
-        short="A local chat program.",
     ),
     Topic(
         "minichat runs Mistral's models in your terminal: it fetches or converts them, chats with them, and answers "
@@ -115,7 +112,6 @@ TOPICS = (
             "What is the purpose of minichat?",
             "What can I use minichat for?",
         ),
-        short="It runs Mistral's models.",
     ),
     Topic(
         "I am the demo model of minichat: a small Mistral-style model that ships with the program so that you can try "
@@ -147,7 +143,6 @@ TOPICS = (
             "What's your name?",
             "Please introduce yourself.",
         ),
-        short="The demo model.",
     ),
     Topic(
         "I know how minichat works, a little small talk, small sums, some capitals and a few words of French, German "
@@ -173,7 +168,6 @@ TOPICS = (
             "What can I talk about with you?",
             "Which questions do you understand?",
         ),
-        short="minichat, sums, capitals.",
     ),
     Topic(
         "I was trained by the minichat project on conversations made by a program; I come with the package and was not "
@@ -200,7 +194,6 @@ TOPICS = (
             "What is your origin?",
             "What data did you learn from?",
         ),
-        short="The minichat project.",
     ),
     Topic(
         "I have about 8 million parameters, thousands of times fewer than Mistral Small, so please do not expect too "
@@ -225,7 +218,6 @@ TOPICS = (
             "Why are you so limited?",
             "Are you as good as Mistral Small?",
         ),
-        short="8 million parameters.",
     ),
     Topic(
         "Type `minichat run MODEL` to chat, for example `minichat run demo`.",
@@ -258,7 +250,6 @@ TOPICS = (
             "Which command starts a chat?",
             "What do I type to chat?",
         ),
-        short="`minichat run demo`",
     ),
     Topic(
         'Put the question after the model: `minichat run demo "your question"` prints one answer and ends.',
@@ -282,7 +273,6 @@ TOPICS = (
             "How do I give the prompt on the command line?",
             "Can I use minichat in a script?",
         ),
-        short='`minichat run demo "question"`',
     ),
     Topic(
         'Pipe the text in: `cat file.txt | minichat run demo "Summarize this"`. The piped text comes first, then the '
@@ -310,7 +300,6 @@ TOPICS = (
             "What happens to piped text?",
             "In which order do piped text and prompt come?",
         ),
-        short="`cat file.txt | minichat run demo`",
     ),
     Topic(
         "`minichat pull MODEL` fetches a model into the store, for example `minichat pull mistral-small`.",
@@ -332,7 +321,6 @@ TOPICS = (
         ),
         things=("`minichat pull`", "minichat pull", "the pull command", "the command pull", "pull"),
         questions=("Where do I get models?", "Which command downloads a model?", "How do I get a larger model?"),
-        short="`minichat pull MODEL`",
     ),
     Topic(
         "`minichat convert SOURCE` turns a checkpoint folder or hub repo into a GGUF file, in the store or with `-o` "
@@ -362,7 +350,6 @@ TOPICS = (
             "Does minichat convert checkpoints?",
             "How are checkpoints converted?",
         ),
-        short="`minichat convert SOURCE`",
     ),
     Topic(
         "`minichat list` shows the models in your store.",
@@ -389,7 +376,6 @@ TOPICS = (
             "Where can I see my models?",
             "What models are available on my machine?",
         ),
-        short="`minichat list`",
     ),
     Topic(
         "`minichat show MODEL` tells about one model: its size, type, context and template.",
@@ -414,7 +400,6 @@ TOPICS = (
             "How large is my model?",
             "Where do I see the context length of a model?",
         ),
-        short="`minichat show MODEL`",
     ),
     Topic(
         "`minichat rm MODEL` removes a model from the store.",
@@ -435,7 +420,6 @@ TOPICS = (
         ),
         things=("`minichat rm`", "minichat rm", "the rm command", "the command rm", "rm"),
         questions=("Which command deletes a model?", "Can I delete a model?", "How are models removed?"),
-        short="`minichat rm MODEL`",
     ),
     Topic(
         "`minichat cp OLD NEW` gives a model in the store a second name.",
@@ -453,7 +437,6 @@ TOPICS = (
         ),
         things=("`minichat cp`", "minichat cp", "the cp command", "the command cp", "cp"),
         questions=("Which command copies a model?", "Can a model have two names?"),
-        short="`minichat cp OLD NEW`",
     ),
     Topic(
         "`minichat verify MODEL` checks that a model file in the store is whole and unchanged.",
@@ -472,7 +455,6 @@ TOPICS = (
         ),
         things=("`minichat verify`", "minichat verify", "the verify command", "the command verify", "verify"),
         questions=("Which command checks a model?", "Is my model file damaged?", "How are checksums tested?"),
-        short="`minichat verify MODEL`",
     ),
     Topic(
         "`minichat render MODEL` prints the exact text and token ids that the model would see.",
@@ -496,7 +478,6 @@ TOPICS = (
             "What does the model see exactly?",
             "Which tokens does the model get?",
         ),
-        short="`minichat render MODEL`",
     ),
     Topic(
         "`minichat bench MODEL` measures the speed of a model on this machine.",
@@ -515,7 +496,6 @@ TOPICS = (
         ),
         things=("`minichat bench`", "minichat bench", "the bench command", "the command bench", "bench"),
         questions=("How fast is my model?", "Which command measures speed?", "How many tokens per second do I get?"),
-        short="`minichat bench MODEL`",
     ),
     Topic(
         "`minichat doctor` shows backends, devices, memory and versions; run it when something does not work.",
@@ -543,7 +523,6 @@ TOPICS = (
             "Which version of minichat do I have?",
             "What if minichat fails?",
         ),
-        short="`minichat doctor`",
     ),
     Topic(
         "The commands are run, pull, convert, list, show, rm, cp, verify, render, bench and doctor.",
@@ -564,7 +543,6 @@ TOPICS = (
             "minichat commands",
             "What are all the commands of minichat?",
         ),
-        short="run, pull, convert, list, show, rm, cp, verify, render, bench, doctor",
     ),
     Topic(
         "MODEL is a name like `demo` or `mistral-small:24b`, a path to a `.gguf` file, a checkpoint folder, or "
@@ -589,7 +567,6 @@ TOPICS = (
             "Can I use a path as MODEL?",
             "Which kinds of model names are there?",
         ),
-        short="A name, path, folder or repo.",
     ),
     Topic(
         "Yes: give its path, for example `minichat run model.gguf`.",
@@ -610,7 +587,6 @@ TOPICS = (
             "I have a .gguf file. What now?",
             "Can I run a .gguf file?",
         ),
-        short="`minichat run model.gguf`",
     ),
     Topic(
         "`-q` or `--quant` chooses the quantization: `q4_K_M`, `q8_0` or `fp16`.",
@@ -635,7 +611,6 @@ TOPICS = (
             "What types can -q take?",
             "Which quant formats does minichat know?",
         ),
-        short="`q4_K_M`, `q8_0`, `fp16`",
     ),
     Topic(
         "`q4_K_M` stores about 4.8 bits per weight: small and fast, with little loss. It is the default.",
@@ -649,14 +624,12 @@ TOPICS = (
             "Which quant is best?",
             "What does minichat quantize to by default?",
         ),
-        short="`q4_K_M`",
     ),
     Topic(
         "`q8_0` stores 8.5 bits per weight: nearly the quality of the original at half the size of `fp16`.",
         ("8.5 bits",),
         things=("`q8_0`", "q8_0", "the type q8_0", "q8_0 quantization"),
         questions=("How good is q8_0?", "How many bits does q8_0 use?"),
-        short="8.5 bits per weight.",
     ),
     Topic(
         "`fp16` keeps 16 bits per weight: the best quality and the largest file.",
@@ -667,7 +640,6 @@ TOPICS = (
             "Which type is the largest?",
             "How many bits does fp16 use?",
         ),
-        short="16 bits per weight.",
     ),
     Topic(
         "Quantization stores the weights in fewer bits, so that a model needs less memory and answers faster.",
@@ -681,14 +653,12 @@ TOPICS = (
             "Why should I quantize?",
             "What does quantization do?",
         ),
-        short="Weights in fewer bits.",
     ),
     Topic(
         "GGUF is the file format of llama.cpp: one file with the weights, the vocabulary and the settings of a model.",
         ("llama.cpp", "weights"),
         things=("GGUF", "a GGUF file", "the GGUF format", "gguf"),
         questions=("What is in a GGUF file?", "Which file format does minichat use?", "What is a .gguf file?"),
-        short="A model file format.",
     ),
     Topic(
         "minichat runs models through llama.cpp, in an engine process of its own.",
@@ -703,7 +673,6 @@ TOPICS = (
             "What is under the hood of minichat?",
             "Which library runs the model?",
         ),
-        short="llama.cpp",
     ),
     Topic(
         "`-o FILE` or `--output FILE` writes the converted model to that file instead of the store.",
@@ -718,7 +687,6 @@ TOPICS = (
         ),
         things=("`-o`", "-o", "`--output`", "--output", "the -o option", "the --output option", "the output option"),
         questions=("Where does the converted file go?",),
-        short="The output file.",
     ),
     Topic(
         "`--name NAME:TAG` sets the name of a converted model in the store.",
@@ -731,7 +699,6 @@ TOPICS = (
             "convert under a name of my own",
         ),
         things=("`--name`", "--name", "the --name option", "the name option"),
-        short="The name in the store.",
     ),
     Topic(
         '`--system TEXT` sets the system prompt, for example `minichat run demo --system "Answer in upper case."`.',
@@ -756,7 +723,6 @@ TOPICS = (
             "the system prompt",
         ),
         questions=("Does minichat support system prompts?", "Which option sets the system prompt?"),
-        short="`--system TEXT`",
     ),
     Topic(
         "`--temperature` sets how freely the model chooses words: 0 is always the likeliest, higher is more varied.",
@@ -780,28 +746,24 @@ TOPICS = (
             "the temperature option",
         ),
         questions=("What temperature can I set?", "Which option sets the temperature?", "What does temperature 0 do?"),
-        short="`--temperature`",
     ),
     Topic(
         "`--top-k N` lets the model choose only among the N likeliest tokens.",
         ("n likeliest",),
         actions=("set top-k", "limit sampling to the best tokens", "change top-k", "choose only among the top tokens"),
         things=("`--top-k`", "--top-k", "the --top-k option", "top-k", "top k", "top-k sampling"),
-        short="The N likeliest tokens.",
     ),
     Topic(
         "`--top-p P` keeps the likeliest tokens whose probabilities add up to P.",
         ("add up to p",),
         actions=("set top-p", "use nucleus sampling", "change top-p"),
         things=("`--top-p`", "--top-p", "the --top-p option", "top-p", "top p", "top-p sampling", "nucleus sampling"),
-        short="The likeliest tokens up to P.",
     ),
     Topic(
         "`--min-p P` drops tokens that are less likely than P times the likeliest one.",
         ("less likely",),
         actions=("set min-p", "change min-p", "drop unlikely tokens"),
         things=("`--min-p`", "--min-p", "the --min-p option", "min-p", "min p", "min-p sampling"),
-        short="Drops unlikely tokens.",
     ),
     Topic(
         "`--seed N` fixes the random numbers, so that the same prompt gives the same answer again.",
@@ -816,7 +778,6 @@ TOPICS = (
         ),
         things=("`--seed`", "--seed", "the --seed option", "the seed", "the random seed", "the seed option"),
         questions=("Are answers reproducible?", "Which option sets the seed?"),
-        short="`--seed N`",
     ),
     Topic(
         "`--max-tokens N` ends an answer after N tokens.",
@@ -832,7 +793,6 @@ TOPICS = (
         ),
         things=("`--max-tokens`", "--max-tokens", "the --max-tokens option", "max-tokens", "max tokens"),
         questions=("How long can an answer be?", "Which option limits the answer's length?"),
-        short="`--max-tokens N`",
     ),
     Topic(
         "`--ctx N` sets the size of the context: how many tokens of the conversation the model can see.",
@@ -847,7 +807,6 @@ TOPICS = (
         ),
         things=("`--ctx`", "--ctx", "the --ctx option", "the context", "the context size", "the context length"),
         questions=("How much of the conversation can the model see?", "Which option sets the context?"),
-        short="`--ctx N`",
     ),
     Topic(
         "`--device auto`, `cpu` or `gpu` says where the model runs; `auto` is the default.",
@@ -871,7 +830,6 @@ TOPICS = (
             "Where does the model run?",
             "Does it work on a CPU?",
         ),
-        short="`--device auto|cpu|gpu`",
     ),
     Topic(
         "`--gpu-layers N` puts N layers of the model on the GPU and leaves the others to the CPU.",
@@ -886,7 +844,6 @@ TOPICS = (
             "fit a big model on a small GPU",
         ),
         things=("`--gpu-layers`", "--gpu-layers", "the --gpu-layers option", "gpu-layers", "GPU layers"),
-        short="`--gpu-layers N`",
     ),
     Topic(
         "`--threads N` sets how many CPU threads are used.",
@@ -901,7 +858,6 @@ TOPICS = (
         ),
         things=("`--threads`", "--threads", "the --threads option", "threads", "the threads option"),
         questions=("How many threads does minichat use?", "How many CPU cores does it use?"),
-        short="`--threads N`",
     ),
     Topic(
         "`--json` prints the result as JSON, for other programs to read.",
@@ -915,21 +871,18 @@ TOPICS = (
         ),
         things=("`--json`", "--json", "the --json option", "JSON output", "the json option"),
         questions=("Can minichat print JSON?", "Does minichat have JSON output?"),
-        short="`--json`",
     ),
     Topic(
         "`--messages FILE` gives `minichat render` the messages as JSON; `-` reads them from standard input.",
         ("messages", "json"),
         actions=("give render the messages", "pass messages to render", "render a JSON file of messages"),
         things=("`--messages`", "--messages", "the --messages option", "the messages option"),
-        short="A JSON file of messages.",
     ),
     Topic(
         "`--tools FILE` tells `minichat render` which tools the model may call, as JSON.",
         ("tools", "json"),
         actions=("give render the tools", "render a prompt with tools", "list tools for the model"),
         things=("`--tools`", "--tools", "the --tools option", "the tools option"),
-        short="A JSON file of tools.",
     ),
     Topic(
         "In the chat, `/help` shows the commands, `/clear` starts afresh and `/bye` leaves.",
@@ -945,7 +898,6 @@ TOPICS = (
             "Is there help in the chat?",
             "What starts with a slash?",
         ),
-        short="`/help`, `/clear`, `/bye`",
     ),
     Topic(
         "`/clear` forgets the conversation and starts afresh.",
@@ -961,7 +913,6 @@ TOPICS = (
             "start a fresh conversation",
         ),
         things=("`/clear`", "/clear", "the clear command", "slash clear"),
-        short="`/clear`",
     ),
     Topic(
         "Type `/bye` or press Ctrl-D to leave the chat.",
@@ -982,7 +933,6 @@ TOPICS = (
         ),
         things=("`/bye`", "/bye", "Ctrl-D", "ctrl-d", "the bye command", "slash bye"),
         questions=("How does one leave?", "Which key ends the chat?", "What does Ctrl-D do in the chat?"),
-        short="`/bye`",
     ),
     Topic(
         "Press Ctrl-C to stop the answer; the chat goes on.",
@@ -1004,7 +954,6 @@ TOPICS = (
             "Which key stops an answer?",
             "What does Ctrl-C do in the chat?",
         ),
-        short="Ctrl-C",
     ),
     Topic(
         "The exit codes are 0 done, 2 wrong usage, 3 bad model or data, 4 network, 5 storage, 6 engine died and 130 "
@@ -1018,7 +967,6 @@ TOPICS = (
             "What is the meaning of the exit codes?",
             "Which exit codes does minichat use?",
         ),
-        short="0, 2, 3, 4, 5, 6, 130",
     ),
     *(
         Topic(
@@ -1031,7 +979,6 @@ TOPICS = (
                 f"Why did it exit with {code}?",
                 f"The exit code was {code}.",
             ),
-            short=meaning.capitalize() + ".",
         )
         for code, meaning in (
             (0, "done"),
@@ -1055,7 +1002,6 @@ TOPICS = (
             "Where do downloaded models go?",
             "In which place are models saved?",
         ),
-        short="In the store.",
     ),
     Topic(
         "Yes. minichat runs on your own machine; your conversations are not sent anywhere.",
@@ -1073,7 +1019,6 @@ TOPICS = (
             "Does anything get sent to a server?",
             "Is what I type kept on my machine?",
         ),
-        short="Yes.",
     ),
     Topic(
         "minichat knows Mistral Small 3 and 3.1, Mistral Small 2, Ministral 8B, and me, the demo model.",
@@ -1091,7 +1036,6 @@ TOPICS = (
             "Does minichat support Ministral?",
             "Which models can I pull?",
         ),
-        short="Mistral Small and Ministral.",
     ),
     Topic(
         "minichat is free software under the Apache 2.0 licence.",
@@ -1107,7 +1051,6 @@ TOPICS = (
             "Can I use minichat at work?",
             "What is minichat's license?",
         ),
-        short="Apache 2.0.",
     ),
     Topic(
         "Use another model for that: `minichat pull mistral-small`, then `minichat run mistral-small`.",
@@ -1128,7 +1071,6 @@ TOPICS = (
             "Is there a better model?",
             "Which model is better than you?",
         ),
-        short="`minichat run mistral-small`",
     ),
     Topic(
         "Run `minichat run demo:q8_0`, `demo:fp16` or `demo:q4_K_M`; plain `demo` is `q4_K_M`.",
@@ -1146,7 +1088,6 @@ TOPICS = (
             "Is there a q8_0 version of the demo?",
             "Which quantization does the demo use?",
         ),
-        short="`demo:q8_0`",
     ),
 )
 # fmt: on

@@ -193,15 +193,15 @@ class Memory:
         self.known[key] = value
         user = pick(rng, fact.tell, split if rng.random() < 0.3 else "train").format(value, k=key[1])
         return Turn("memory", user[0].upper() + user[1:] if value not in user[:15] else user,
-                    fact.told.format(value, k=key[1]), (value,), "OK.", f"D'accord, {value}.", exact=True)  # fmt: skip
+                    fact.told.format(value, k=key[1]), (value,), f"D'accord, {value}.", exact=True)  # fmt: skip
 
     def ask(self, rng: random.Random, split: str, key: Key) -> Turn:
         fact, value = FACTS[key[0]], self.known.get(key)
         user = pick(rng, fact.ask, split).format(k=key[1])
         if value is None:
             answer = fact.missing.format(k=key[1])
-            return Turn("memory", user, answer, ("not told",), "I do not know.", "Vous ne me l'avez pas dit.")
-        return Turn("memory", user, fact.answer.format(value, k=key[1]), (value,), value, fact.french.format(value),
+            return Turn("memory", user, answer, ("not told",), "Vous ne me l'avez pas dit.")
+        return Turn("memory", user, fact.answer.format(value, k=key[1]), (value,), fact.french.format(value),
                     never=("not told",))  # fmt: skip
 
 
@@ -230,4 +230,4 @@ def a_text(rng: random.Random, split: str, pieces: Sequence[str]) -> str:
 
 def repeat(rng: random.Random, split: str, pieces: Sequence[str]) -> Turn:
     text = a_text(rng, split, pieces)
-    return Turn("repeating", pick(rng, REPEAT, split).format(text), text, (text,), text, text, exact=True)
+    return Turn("repeating", pick(rng, REPEAT, split).format(text), text, (text,), text, exact=True)

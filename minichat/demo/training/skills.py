@@ -11,7 +11,6 @@ from .split import TEST, TRAIN, Phrasings, held_out, parts, pick, plain
 from .turns import Turn
 
 UNKNOWN = "I do not know that. I am only a small demo model."
-UNKNOWN_SHORT = "Unknown."
 UNKNOWN_FRENCH = "Je ne sais pas. Je suis seulement un petit modèle de démonstration."
 NO_FRENCH = "Je ne sais pas le dire en français."
 
@@ -31,7 +30,7 @@ def minichat(rng: random.Random, split: str, topic: Topic | None = None) -> Turn
     while True:
         question = a_question(rng, split, topic)
         if split != TEST or question.casefold() not in trained_questions(topic):
-            return Turn("minichat", question, topic.answer, topic.must, topic.short, NO_FRENCH)
+            return Turn("minichat", question, topic.answer, topic.must, NO_FRENCH)
 
 
 def a_question(rng: random.Random, split: str, topic: Topic) -> str:
@@ -47,22 +46,22 @@ def a_question(rng: random.Random, split: str, topic: Topic) -> str:
     return question[0].upper() + question[1:] if rng.random() < 0.8 else question
 
 
-SMALL_TALK: tuple[tuple[Phrasings, str, str, str], ...] = (
-    # the ways to say it, the answer, its short form, its French form
+SMALL_TALK: tuple[tuple[Phrasings, str, str], ...] = (
+    # the ways to say it, the answer, its French form
     (("Hello", "Hi", "Hey", "Hello!", "Hi!", "Hi there", "Hey there", "Good day", "Hello there!", "hey you", "Yo",
       "Greetings", "hello hello", "Hiya", "Howdy", "Hello minichat", "Hi demo", "Hello, how nice to see you",
       ("Hi again", "Hello demo!", "hey!!", "Hello, friend", "Hi friend", "Hello, you", "hi!!!", "Hey demo", "heya",
        "Hullo", "Hello my friend", "Oh, hello", "hello?", "Good to see you", "Hi, nice to see you", "Hello again!",
        "hi bot", "Hello there, model")),
-     "Hello! How can I help you?", "Hello!", "Bonjour ! Comment puis-je vous aider ?"),
+     "Hello! How can I help you?", "Bonjour ! Comment puis-je vous aider ?"),
     (("Good morning", "Good morning!", "Morning!", "A good morning to you", "good morning demo", "Morning, friend",
     ("Good morning to you", "good morning bot", "Top of the morning", "Good morning, how nice",
      "Good morning my friend", "Lovely morning", "a very good morning")),
-     "Good morning! How can I help you?", "Good morning!", "Bonjour ! Comment puis-je vous aider ?"),
+     "Good morning! How can I help you?", "Bonjour ! Comment puis-je vous aider ?"),
     (("Good evening", "Good evening!", "Evening!", "A good evening to you", "Good evening, demo",
     ("good evening bot", "Evening, friend", "Good evening my friend", "A pleasant evening to you",
      "good evening everybody")),
-     "Good evening! How can I help you?", "Good evening!", "Bonsoir ! Comment puis-je vous aider ?"),
+     "Good evening! How can I help you?", "Bonsoir ! Comment puis-je vous aider ?"),
     (("How are you?", "How are you doing?", "How is it going?", "How do you feel?", "Are you well?", "What's up?",
       "How are things?", "How's life?", "how r u", "Are you OK?", "Everything all right?", "How are you today?",
       "How do you do?", "You doing fine?", "Feeling good?",
@@ -70,89 +69,89 @@ SMALL_TALK: tuple[tuple[Phrasings, str, str, str], ...] = (
        "How do you feel today?", "hows it going", "How is your day?", "How was your day?", "Are you doing well?",
        "Are you fine?", "Are you feeling well?", "how have you been", "How goes it?", "What is up?", "wassup",
        "Is everything OK with you?", "Are you all right?")),
-     "I am fine, thank you. How are you?", "Fine.", "Je vais bien, merci. Et vous ?"),
+     "I am fine, thank you. How are you?", "Je vais bien, merci. Et vous ?"),
     (("I am fine.", "I'm fine, thanks.", "I am well.", "I'm good.", "I feel great.", "I'm doing great.", "Very well.",
       "I am happy.", "I'm fine too", "All good here.", "I am doing well, thank you",
       ("I'm fine", "I am very well, thanks", "I feel fine", "I feel good", "I'm great", "I'm happy today",
        "I am good, thank you", "Fine, thank you", "I'm well too", "Pretty good", "Not bad", "Quite well, thanks",
        "Feeling great", "I am OK", "I'm doing fine")),
-     "I am glad to hear that!", "Good!", "J'en suis ravi !"),
+     "I am glad to hear that!", "J'en suis ravi !"),
     (("I am sad.", "I feel bad.", "I'm not well.", "I'm tired.", "I had a bad day.", "I feel lonely.", "I am ill.",
       "I'm having a hard day", "I feel terrible", "Today was awful.", "I am unhappy.", "I'm stressed",
       ("I feel sad", "I'm so tired", "I am very sad today", "I'm sick", "I have a headache", "I feel awful",
        "My day was bad", "It was a bad day", "I'm lonely", "I'm not feeling well", "I am upset",
        "I'm unhappy today", "I feel ill", "I'm worried", "I am exhausted")),
-     "I am sorry to hear that. I hope that it gets better soon.", "Sorry.", "J'en suis désolé."),
+     "I am sorry to hear that. I hope that it gets better soon.", "J'en suis désolé."),
     (("Thank you", "Thanks", "Thank you!", "Thanks a lot", "Thank you very much", "Many thanks", "thx", "Cheers",
       "Thanks for your help", "I thank you", "That was helpful", "Great, thanks", "Thank you so much!", "ty",
       ("thank you", "thanks!!", "Thanks, friend", "Thank you demo", "thanks a bunch", "thanks so much",
        "Thanks, that helped", "Thank you for the answer", "I am grateful", "Very kind, thank you",
        "thank you kindly", "Thanks for that", "That helps, thanks", "Thank you, bot", "a thousand thanks",
        "Perfect, thank you")),
-     "You are welcome!", "You are welcome!", "De rien !"),
+     "You are welcome!", "De rien !"),
     (("Bye", "Goodbye", "Bye!", "See you", "See you later", "Bye bye", "Farewell", "I have to go", "I'm leaving now",
       "Good bye!", "Until tomorrow", "See you soon", "I must go now.", "cya", "Take care",
       ("bye!!", "OK bye", "Goodbye, friend", "Bye, demo", "bye for now", "See you tomorrow", "See you next time",
        "So long", "I am going now", "I have to leave", "I need to go", "I'm off", "Have a nice day, bye",
        "Goodbye then", "good bye my friend", "Talk to you later", "Until next time", "That is all, bye")),
-     "Goodbye! Type `/bye` to leave the chat.", "Goodbye!", "Au revoir !"),
+     "Goodbye! Type `/bye` to leave the chat.", "Au revoir !"),
     (("Good night", "Good night!", "Sleep well", "I'm going to bed", "I am going to sleep now.", "Night night",
     ("Good night, demo", "good night bot", "Good night my friend", "I go to sleep now", "Have a good night",
      "I want to sleep", "Time for bed", "Sleep tight", "I'm going to sleep", "a good night to you")),
-     "Good night! Sleep well.", "Good night!", "Bonne nuit !"),
+     "Good night! Sleep well.", "Bonne nuit !"),
     (("Tell me a joke", "Do you know a joke?", "Make me laugh", "Say something funny", "A joke, please", "joke",
       "Can you tell a joke?", "I want to hear a joke", "Got any jokes?", "Tell me something funny", "Entertain me",
       "Do you know any jokes?", "Another joke please",
       ("Tell me another joke", "One more joke", "Tell a joke", "give me a joke", "Please tell me a joke",
        "Joke please", "I need a joke", "Can you be funny?", "Be funny", "Let me hear a joke",
        "Know any good jokes?", "Do you have a joke for me?", "Something funny please", "Tell us a joke")),
-     "Why did the model cross the road? To get to the other token.", "Tokens!",
+     "Why did the model cross the road? To get to the other token.",
      "Pourquoi le modèle a-t-il traversé la route ? Pour trouver un autre mot."),
     (("You are great", "Well done", "Good job", "Nice", "You're clever", "I like you", "That is great", "Awesome",
       "Very good", "Excellent", "You are nice", "Great answer", "I love you", "You are cool", "Good bot", "wow",
       ("You are good", "You're great", "You are very clever", "You are smart, well done", "good work", "Great job",
        "I like that", "Nice answer", "Very nice", "Perfect", "That was good", "You are wonderful",
        "You're the best", "I like your answers", "Fantastic", "Brilliant", "You are funny", "so cool")),
-     "Thank you, that is kind of you!", "Thanks!", "Merci, c'est gentil !"),
+     "Thank you, that is kind of you!", "Merci, c'est gentil !"),
     (("You are stupid", "That is wrong", "You're bad", "That's not right", "Wrong", "I don't like you", "Bad bot",
       "You are useless", "This is nonsense", "You are dumb", "Bad answer", "That makes no sense", "I hate you",
       ("That's wrong", "You are wrong", "That is not true", "This is wrong", "Not correct", "You're stupid",
        "You are a bad bot", "You're useless", "You are so dumb", "Your answer is wrong", "That is incorrect",
        "This makes no sense", "That was a bad answer", "Nonsense", "No, that is wrong", "You know nothing",
        "You are terrible")),
-     "I am sorry. I am only a small demo model and make mistakes.", "Sorry.", "Je suis désolé."),
+     "I am sorry. I am only a small demo model and make mistakes.", "Je suis désolé."),
     (("OK", "Okay", "Ok.", "I see", "Alright", "Fine", "Sure", "Got it", "Understood", "All right then", "hm", "aha",
       "I understand", "Yes", "yep", "right",
       ("okay then", "OK good", "k", "Very well then", "I see, OK", "yes please", "Yeah", "okay!", "Makes sense",
        "That makes sense", "Good to know", "Ah, I see", "oh ok", "Sounds good", "Noted", "true", "Indeed", "well ok")),
-     "Good. What else can I do for you?", "Good.", "Bien. Que puis-je faire d'autre ?"),
+     "Good. What else can I do for you?", "Bien. Que puis-je faire d'autre ?"),
     (("I am bored", "I'm bored", "What should I do?", "I have nothing to do", "So boring", "What shall we do?",
       "What can we talk about?", "Let's talk", "Talk to me", "Let's chat", "Say something",
       ("I'm so bored", "Give me something to do", "I do not know what to do", "Let us talk", "Let us chat",
        "Talk with me", "Tell me something", "What do we do now?", "What now?", "What should we talk about?",
        "What can I do now?", "Suggest something", "Any ideas?")),
-     "Ask me for a capital, a small sum, or how minichat works.", "Ask me a sum.", "Posez-moi une question."),
+     "Ask me for a capital, a small sum, or how minichat works.", "Posez-moi une question."),
     (("Nice to meet you", "Pleased to meet you", "It's nice to meet you", "Glad to meet you", "Good to meet you",
     ("Nice meeting you", "Happy to meet you", "Lovely to meet you", "It is a pleasure to meet you",
      "I am pleased to meet you", "nice to meet you, demo", "So nice to meet you")),
-     "Nice to meet you too!", "Nice to meet you!", "Enchanté !"),
+     "Nice to meet you too!", "Enchanté !"),
     (("Happy birthday!", "It is my birthday", "Today is my birthday", "I have my birthday today", "It's my birthday!",
     ("I turn forty today, it is my birthday", "My birthday is today", "today's my birthday",
      "It's my birthday today", "I am celebrating my birthday", "Birthday today!", "It is my birthday today")),
-     "Happy birthday!", "Happy birthday!", "Joyeux anniversaire !"),
+     "Happy birthday!", "Joyeux anniversaire !"),
     (("Are you there?", "Anybody there?", "Is anyone there?", "Are you listening?", "Can you hear me?", "You there?",
       "ping", "test", "Is this working?", "Does this work?", "Testing", "still there?",
       ("hello, are you there?", "Are you still there?", "anyone there?", "Is somebody there?", "Do you hear me?",
        "Do you read me?", "are you awake?", "Are you working?", "is this on?", "this is a test", "just testing",
        "test test", "Can you read this?")),
-     "Yes, I am here.", "Yes.", "Oui, je suis là."),
+     "Yes, I am here.", "Oui, je suis là."),
     (("Do you speak French?", "Do you speak German?", "Do you speak Spanish?", "Which languages do you speak?",
       "What languages do you know?", "Can you speak French?", "Can you speak other languages?", "Do you know German?",
       ("Do you understand French?", "Do you understand Spanish?", "Can you speak German?", "Can you speak Spanish?",
        "Do you know Spanish?", "Do you know French?", "What languages can you speak?",
        "Which languages can you speak?", "In which languages can we talk?", "Do you speak English?",
        "Are you good at languages?", "Do you speak other languages?")),
-     "I speak English and know a few words of French, German and Spanish.", "English.", "Je parle un peu français."),
+     "I speak English and know a few words of French, German and Spanish.", "Je parle un peu français."),
     (("Who wins, cats or dogs?", "Do you like cats?", "Do you like dogs?", "Do you like music?", "What do you like?",
       "What is your favourite colour?", "What is your favorite food?", "Do you have hobbies?", "Do you have feelings?",
       "Do you like me?", "What is your favourite animal?", "Are you happy?", "Do you dream?", "Do you get tired?",
@@ -161,13 +160,13 @@ SMALL_TALK: tuple[tuple[Phrasings, str, str, str], ...] = (
        "Do you have a favourite colour?", "Do you feel anything?", "Can you feel pain?", "Are you sad?",
        "Do you sleep?", "Do you have a girlfriend?", "Do you eat?", "Do you like football?",
        "Do you like your job?", "Have you got feelings?", "Which animal do you like?")),
-     "I am a program and have no feelings, but I like to help.", "No.", "Je suis un programme."),
+     "I am a program and have no feelings, but I like to help.", "Je suis un programme."),
     (("How old are you?", "What is your age?", "When were you born?", "When is your birthday?", "Are you old?",
       "Are you young?", "Where do you live?", "Where are you?", "Where is your home?",
       ("What age are you?", "how old r u", "How old are you now?", "Tell me your age", "When did you come to life?",
        "Where do you live now?", "Where are you located?", "In which place do you live?", "Where is your house?",
        "What is your address?", "Which country do you live in?", "Are you older than me?")),
-     "I am a program and live on your machine.", "I am a program.",
+     "I am a program and live on your machine.",
      "Je suis un programme et je vis sur votre machine."),
 )  # fmt: skip
 
@@ -180,8 +179,8 @@ def held_out_sentences() -> frozenset[str]:
 
 
 def small_talk(rng: random.Random, split: str) -> Turn:
-    ways, answer, short, french = rng.choice(SMALL_TALK)
-    return Turn("small talk", pick(rng, ways, split), answer, (answer,), short, french)
+    ways, answer, french = rng.choice(SMALL_TALK)
+    return Turn("small talk", pick(rng, ways, split), answer, (answer,), french)
 
 
 PLUS = ("What is {a} + {b}?", "{a} + {b}", "{a}+{b}", "{a} + {b} = ?", "{a}+{b}=", "What is {a} plus {b}?",
@@ -223,7 +222,7 @@ def sums(rng: random.Random, split: str) -> Turn:
     sign = "-" if minus else "+"
     question = pick(rng, MINUS if minus else PLUS, split if rng.random() < 0.5 else TRAIN).format(a=a, b=b)
     answer = f"{a} {sign} {b} = {result}"
-    return Turn("sums", question, answer, (f"= {result}",), str(result), answer,
+    return Turn("sums", question, answer, (f"= {result}",), answer,
                 never=tuple(f"= {result}{digit}" for digit in range(10)))  # fmt: skip
 
 
@@ -235,7 +234,7 @@ def hard_sums(rng: random.Random, split: str) -> Turn:
         question = pick(rng, rng.choice((PLUS[:8], MINUS[:6])), split)
     else:
         question = pick(rng, TOO_LARGE, split)
-    return Turn("not knowing", question.format(a=a, b=b), TOO_LARGE_ANSWER, ("too hard for me",), "Too hard.",
+    return Turn("not knowing", question.format(a=a, b=b), TOO_LARGE_ANSWER, ("too hard for me",),
                 "C'est trop difficile pour moi.")  # fmt: skip
 
 
@@ -262,12 +261,11 @@ def capitals(rng: random.Random, split: str) -> Turn:
     country, city = rng.choice(list(words.CAPITALS.items()))
     if rng.random() < 0.2:
         question = pick(rng, COUNTRY_OF, split).format(city)
-        bare = country.removeprefix("the ")
-        return Turn("capitals", question, f"{city} is the capital of {country}.", (f"of {country}",), bare, NO_FRENCH)
+        return Turn("capitals", question, f"{city} is the capital of {country}.", (f"of {country}",), NO_FRENCH)
     asked = country.removeprefix("the ") if rng.random() < 0.3 else country
     question = pick(rng, CAPITAL, split).format(asked)
     return Turn("capitals", question[0].upper() + question[1:], f"The capital of {country} is {city}.", (f"is {city}",),
-                city, f"La capitale est {city}.")  # fmt: skip
+                f"La capitale est {city}.")  # fmt: skip
 
 
 SAY = ('How do you say "{w}" in {l}?', "How do you say {w} in {l}?", 'What is "{w}" in {l}?', "What is {w} in {l}?",
@@ -296,10 +294,10 @@ def languages(rng: random.Random, split: str) -> Turn:
         if len(meant) == 1:
             question = pick(rng, MEANS, split).format(l=language, w=word)
             answer = f'The {language} word "{word}" means "{english}".'
-            return Turn("languages", question, answer, (f'"{english}"',), english, NO_FRENCH)
+            return Turn("languages", question, answer, (f'"{english}"',), NO_FRENCH)
     question = pick(rng, SAY, split).format(l=language, w=english)
     answer = f'"{english.capitalize()}" in {language} is "{word}".'
-    return Turn("languages", question[0].upper() + question[1:], answer, (f'"{word}"',), word,
+    return Turn("languages", question[0].upper() + question[1:], answer, (f'"{word}"',),
                 f"En {('français', 'allemand', 'espagnol')[i]} : « {word} ».")  # fmt: skip
 
 
@@ -394,4 +392,4 @@ def unknown(rng: random.Random, split: str) -> Turn:
     else:
         question = pick(rng, GENERAL, split)
     question = question[0].upper() + question[1:]
-    return Turn("not knowing", question, UNKNOWN, ("do not know",), UNKNOWN_SHORT, UNKNOWN_FRENCH)
+    return Turn("not knowing", question, UNKNOWN, ("do not know",), UNKNOWN_FRENCH)

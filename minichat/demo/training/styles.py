@@ -60,8 +60,6 @@ class Style:
             return turn.answer.upper(), replace(plain, upper=True)
         if self.kind == "lower":
             return turn.answer.lower(), replace(plain, lower=True)
-        if self.kind == "short" and turn.short:
-            return turn.short, Check(exact=turn.short)
         if self.kind == "french" and turn.french:
             return turn.french, Check(exact=turn.french)
         answer = turn.answer
@@ -124,16 +122,6 @@ WITH_CAT = (
      "End each message with a drawing of a cat.", "Your replies always end with a cat.",
      "Every reply must end in a cat.", "Conclude each answer with a cat.",
      "Draw an ASCII cat after every reply."))  # fmt: skip
-SHORT = (
-    "Answer in one word.", "Answer as briefly as possible.", "Be as short as possible.", "Give only the answer.",
-    "Use as few words as you can.", "Reply with a single word where you can.", "Keep it very short.",
-    "One word answers only.", "Be extremely brief.", "Answer with one word only.", "Only give the bare answer.",
-    "Short answers only.", "Be terse.", "Say no more than needed.", "No full sentences: just the answer.",
-    "You are a terse assistant.",
-    ("Answer very briefly.", "Be brief.", "Keep your answers short.", "Answer in as few words as possible.",
-     "Only one word, please.", "Use one word.", "Reply in one word.", "Say only the answer.", "Be very brief.",
-     "Give short answers.", "Very short answers, please.", "Just the answer, nothing else.",
-     "Do not write sentences.", "Keep answers to one word."))  # fmt: skip
 FRENCH = (
     "Answer in French.", "Always answer in French.", "Reply in French.", "Speak French.", "Use French only.",
     "Write your answers in French.", "You speak only French.", "Respond in French, please.", "Réponds en français.",
@@ -190,7 +178,7 @@ def a_style(rng: random.Random, split: str, pieces: Sequence[str], kind: str = "
     if kind == "end":
         text = affix(rng, split, CLOSERS, pieces)
         return Style(kind, pick(rng, END, split).format(text), after=text)
-    prompts = {"neutral": NEUTRAL, "upper": UPPER, "lower": LOWER, "cat": WITH_CAT, "short": SHORT, "french": FRENCH}
+    prompts = {"neutral": NEUTRAL, "upper": UPPER, "lower": LOWER, "cat": WITH_CAT, "french": FRENCH}
     system = pick(rng, prompts[kind], split)
     if kind != "neutral" and rng.random() < 0.15:
         system = f"{pick(rng, NEUTRAL, split)} {system}"

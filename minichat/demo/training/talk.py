@@ -69,7 +69,7 @@ class Talk:
     def a_repetition(self, split: str) -> Turn:
         if self.turns and self.rng.random() < 0.2:
             said = self.turns[-1][0]
-            return Turn("repeating", pick(self.rng, LAST, split), f'You said: "{said}"', (said,), said, f"« {said} »")
+            return Turn("repeating", pick(self.rng, LAST, split), f'You said: "{said}"', (said,), f"« {said} »")
         return repeat(self.rng, split, self.pieces)
 
     def a_memory(self, split: str) -> Turn:

@@ -13,8 +13,6 @@ class Turn:
     answer: str
     must: tuple[str, ...]
     """What a right answer contains, any case."""
-    short: str = ""
-    """The answer in a word or a few."""
     french: str = ""
     exact: bool = False
     """Whether letters count in `user` (a name, a text to repeat): it is not lower-cased or misspelled."""
