@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .memory import a_name
-from .split import pick
+from .split import TEST, Phrasings, parts, pick, plain
 from .turns import Turn
 
 CAT = "=^.^="
@@ -159,7 +159,7 @@ CLOSERS = ("over and out", "my friend", "Amen.", ":)", "Ahoy!", "*purr*", "Good 
 
 
 def affix(rng: random.Random, split: str, listed: tuple[str, ...], pieces: Sequence[str]) -> str:
-    if split != "test" and rng.random() < 0.5:
+    if split != TEST and rng.random() < 0.5:
         return rng.choice(listed)
     word = a_name(rng, split, pieces)
     return (
@@ -167,19 +167,82 @@ def affix(rng: random.Random, split: str, listed: tuple[str, ...], pieces: Seque
     )
 
 
-KINDS = {"neutral": 3, "upper": 8, "lower": 3, "cat": 4, "french": 3, "begin": 5, "end": 5}
+OFTEN = ("", "", "", "Please ", "Always ", "You must ", "You should ", "From now on ", "In this chat, ", "Do this: ",
+         "You ",
+         "The user wants you to ", "It is important to ", "Remember to ", "Be sure to ", "You always ",
+         "I want you to ",
+         "Your task is to ", "Never forget to ", "Your job: ", "Rule: ", "Make sure to ", "You have to ")  # fmt: skip
+CLOSE = (
+    ".",
+    ".",
+    ".",
+    "!",
+    "",
+    ", please.",
+    " always.",
+    ", always.",
+    " at all times.",
+    " every time.",
+    " in this chat.",
+)
+ANSWERS = ("answer", "reply", "respond", "write", "speak", "talk", "say everything", "write everything", "type",
+           "give your answers", "write your answers", "put your answers", "answer everything", "write all answers",
+           "give each answer", "answer the user", "write each reply", "answer all questions", "answer me")  # fmt: skip
+EACH = ("every answer", "each answer", "your answer", "your answers", "all answers", "all your answers", "every reply",
+        "each reply", "your replies", "every message", "each message", "your messages", "everything you say",
+        "everything you write", "each of your answers", "each response", "every response", "your response",
+        "all you say",
+        "any answer", "all replies", "what you say")  # fmt: skip
+SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "upper": (OFTEN, ANSWERS, (" in ", " in ", " only in ", " using ", " with ", " all in "),
+              ("upper case", "capital letters", "capitals", "all caps", "uppercase", "upper case letters",
+              "big letters",
+               "block letters", "only capital letters", "only capitals", "uppercase letters", "capital letters only",
+               "upper case only", "CAPITALS", "UPPER CASE", "ALL CAPS"), CLOSE),
+    "lower": (OFTEN, ANSWERS, (" in ", " in ", " only in ", " using ", " with ", " all in "),
+              ("lower case", "small letters", "lowercase", "lower case letters", "only small letters",
+              "lower case only",
+               "lowercase letters", "no capital letters", "no capitals", "little letters", "small letters only"),
+               CLOSE),
+    "french": (OFTEN, ANSWERS, (" in ", " in ", " only in ", " always in "), ("French", "French", "the French language",
+               "French only", "good French", "simple French", "french"), CLOSE),
+    "cat": (OFTEN, ("end ", "finish ", "close ", "conclude ", "complete "), EACH,
+            (" with a cat", " with an ASCII cat", " with a drawing of a cat", " with an ASCII drawing of a cat",
+             " with a small cat", " with a little cat", " with a cat drawing", " with the picture of a cat",
+             " with a cat made of letters", " by drawing a cat", " with one cat", " with your cat"), CLOSE),
+    "begin": (OFTEN, ("start ", "begin ", "open ", "introduce "), EACH,
+              (' with "{}"', ' with "{}"', " with {}", ' with the words "{}"', ' with the text "{}"', ' by saying "{}"',
+               " by saying {}", ' with the word "{}"', ": {}", ' like this: "{}"', " with '{}'"), CLOSE),
+    "end": (OFTEN, ("end ", "finish ", "close ", "conclude ", "complete "), EACH,
+            (' with "{}"', ' with "{}"', " with {}", ' with the words "{}"', ' with the text "{}"', ' by saying "{}"',
+             " by saying {}", ' with the word "{}"', ": {}", ' like this: "{}"', " with '{}'"), CLOSE),
+}  # fmt: skip
+
+
+def a_prompt(rng: random.Random, split: str, kind: str, listed: Phrasings) -> str:
+    """A system prompt of a kind, from its list or, half of the time in training, put together; never a held-out one."""
+    if split == TEST or kind not in SLOTS or rng.random() < 0.4:
+        return pick(rng, listed, split)
+    held = {plain(o) for o in parts(listed)[1]}
+    while True:
+        text = "".join(rng.choice(slot) for slot in SLOTS[kind])
+        if plain(text) not in held:
+            return text[0].upper() + text[1:]
+
+
+KINDS = {"neutral": 3, "upper": 9, "lower": 3, "cat": 4, "french": 4, "begin": 5, "end": 5}
 
 
 def a_style(rng: random.Random, split: str, pieces: Sequence[str], kind: str = "") -> Style:
     kind = kind or rng.choices(list(KINDS), list(KINDS.values()))[0]
     if kind == "begin":
         text = affix(rng, split, OPENERS, pieces)
-        return Style(kind, pick(rng, BEGIN, split).format(text), before=text)
+        return Style(kind, a_prompt(rng, split, kind, BEGIN).format(text), before=text)
     if kind == "end":
         text = affix(rng, split, CLOSERS, pieces)
-        return Style(kind, pick(rng, END, split).format(text), after=text)
+        return Style(kind, a_prompt(rng, split, kind, END).format(text), after=text)
     prompts = {"neutral": NEUTRAL, "upper": UPPER, "lower": LOWER, "cat": WITH_CAT, "french": FRENCH}
-    system = pick(rng, prompts[kind], split)
-    if kind != "neutral" and rng.random() < 0.15:
+    system = a_prompt(rng, split, kind, prompts[kind])
+    if kind != "neutral" and rng.random() < 0.2:
         system = f"{pick(rng, NEUTRAL, split)} {system}"
     return Style(kind, system, after=CAT if kind == "cat" else "")

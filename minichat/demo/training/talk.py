@@ -88,7 +88,7 @@ class Talk:
 
 
 def training_conversation(rng: random.Random, pieces: Sequence[str], longest: int = 9) -> Conversation:
-    style = styles.a_style(rng, TRAIN, pieces) if rng.random() < 0.5 else NO_STYLE
+    style = styles.a_style(rng, TRAIN, pieces) if rng.random() < 0.6 else NO_STYLE
     talk = Talk(rng, pieces, style)
     n = rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 5, rng.randint(4, longest)))
     # A few skills a conversation, so that earlier turns matter more than chance would have it.
