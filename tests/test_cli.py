@@ -471,8 +471,8 @@ class Terminal:
 
     def end(self) -> int:
         try:
-            while os.read(self.screen, 65536):
-                pass
+            while part := os.read(self.screen, 65536):
+                self.shown += part
         except OSError:
             pass
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
@@ -500,6 +500,7 @@ def test_a_chat(terminal: Terminal) -> None:
     terminal.wait_for(PROMPT)
     terminal.type("\x04")
     assert terminal.end() == 0
+    assert PROMPT.encode() not in terminal.shown  # the hint does not stay behind
 
 
 def test_what_is_typed_during_an_answer_waits_for_the_prompt(terminal: Terminal) -> None:

@@ -37,8 +37,8 @@ class Prompt:
         self._session: PromptSession[str] = PromptSession(
             message=">>> ",
             multiline=True,
-            prompt_continuation="... ",
-            placeholder=[("class:placeholder", _PLACEHOLDER)],
+            prompt_continuation=lambda width, line, is_wrapped: "    " if is_wrapped else "... ",  # noqa: ARG005
+            placeholder=self._placeholder,
             history=open_history(chat.history_path),
             key_bindings=self._keys(),
             completer=_CommandCompleter(),
@@ -56,6 +56,10 @@ class Prompt:
 
     def _is_command(self) -> bool:
         return self._session.default_buffer.text.startswith("/")
+
+    def _placeholder(self) -> StyleAndTextTuples:
+        """Gone when the prompt is left: it is no part of the scrollback."""
+        return [] if self._session.app.is_done else [("class:placeholder", _PLACEHOLDER)]
 
     def _toolbar(self) -> StyleAndTextTuples:
         return [("", clean_line(self._hint or toolbar_text(self._chat)))]
