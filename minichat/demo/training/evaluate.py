@@ -68,17 +68,17 @@ def gguf_generator(path: Path) -> Generate:
     import numpy as np
     from llama_cpp import llama_cpp as ll
 
-    silent = ll.llama_log_callback(lambda _level, _text, _data: None)
-    ll.llama_log_set(silent, None)
     ll.llama_backend_init()
-    model = ll.llama_model_load_from_file(str(path).encode(), ll.llama_model_default_params())
+    plain = ll.llama_model_default_params()
+    plain.use_extra_bufts = False  # llama.cpp's repacking for AMX crashes on quantized weights
+    model = ll.llama_model_load_from_file(str(path).encode(), plain)
     params = ll.llama_context_default_params()
     params.n_ctx = params.n_batch = 2048
     context = ll.llama_init_from_model(model, params)
     memory = ll.llama_get_memory(context)
     n_vocab = ll.llama_vocab_n_tokens(ll.llama_model_get_vocab(model))
 
-    def one(prompt: list[int], _kept: object = silent) -> list[int]:
+    def one(prompt: list[int]) -> list[int]:
         ll.llama_memory_clear(memory, True)
         answer: list[int] = []
         feed = prompt
