@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tests.bench import material
-
 T = TypeVar("T")
 
 ROUNDS = 5
@@ -38,7 +36,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="minichat-bench-") as name:
         folder = Path(name)
         os.environ["MINICHAT_HOME"] = str(folder / "home")
-        parameters = material.make(folder / "checkpoint")
+        # In a process of its own: a child's peak memory counts from that of the process that started it.
+        parameters = int(run([sys.executable, "-m", "tests.bench.material", str(folder / "checkpoint")]).output)
         print(f"a random checkpoint of {parameters / 1e6:.0f} million parameters, {os.cpu_count()} processors\n")
         print(f"{'':34}{'minichat':>12}{'llama.cpp':>12}{'ratio':>8}   wanted")
         convert(folder)

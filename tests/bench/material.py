@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 from pathlib import Path
 
 import mistral_common
@@ -81,3 +82,7 @@ def write_safetensors(path: Path, tensors: dict[str, tuple[int, ...]]) -> int:
                 values = random.standard_normal(shape, np.float32) * np.float32(0.02)
             out.write((values.view(np.uint32) >> 16).astype(np.uint16).tobytes())  # bf16: the upper half of a float32
     return end // 2
+
+
+if __name__ == "__main__":
+    print(make(Path(sys.argv[1])))
