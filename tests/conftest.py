@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkpoints import SHARDED
+
+END_TOKEN = 2
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +26,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The checkpoint that transformers' logits are known of, as an f32 GGUF (tekken, v7)."""
+    """The checkpoint that transformers' logits are known of, as an f32 GGUF (tekken, v7).
+
+    Its random weights would end an answer at a random place. The row of `</s>` in the last matrix is made zero: then its
+    logit is 0, in the middle of all, and top-k never lets it through; all other logits are what they were.
+    """
+    from convert.checkpoint import open_checkpoint
     from convert.pipeline import convert
 
-    path = tmp_path_factory.mktemp("models") / "small.gguf"
-    convert(SHARDED, path, "f32")
-    yield path
+    folder = tmp_path_factory.mktemp("models")
+    checkpoint = Path(shutil.copytree(SHARDED, folder / "small"))
+    head = open_checkpoint(checkpoint).tensors["lm_head.weight"]
+    row_bytes = head.nbytes // head.shape[0]
+    with head.path.open("rb+") as file:
+        file.seek(head.offset + END_TOKEN * row_bytes)
+        file.write(bytes(row_bytes))
+    convert(checkpoint, folder / "small.gguf", "f32")
+    yield folder / "small.gguf"

@@ -196,7 +196,7 @@ def test_an_engine_that_dies(tmp_path: Path, small_gguf: Path, monkeypatch: pyte
 
 
 def test_standard_output_on_a_full_disk_or_closed(small_gguf: Path) -> None:
-    for arguments in ("list --json", f"show {small_gguf}", f"run {small_gguf} hello --max-tokens 3"):
+    for arguments in ("list --json", f"show {small_gguf}", f"run {small_gguf} hello --max-tokens 3 --json"):
         command = f'"$@" {arguments}'
         full = subprocess.run(["sh", "-c", command + " > /dev/full", "sh", *MINICHAT], capture_output=True, check=False)
         assert (full.returncode, full.stderr.count(b"\n")) == (5, 1), full.stderr

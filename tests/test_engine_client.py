@@ -49,8 +49,9 @@ def test_the_model_is_described(engine: Engine, small_gguf: Path) -> None:
 def test_the_best_token_is_that_of_transformers(engine: Engine, length: int) -> None:
     ids = EXPECTED["ids"][:length]
     answer = done(engine.generate([Tokens(tuple(map(int, ids)))], GREEDY, max_tokens=1))
-    best = int(EXPECTED["logits"][length - 1].argmax())
-    assert answer.tokens == ((best,) if best != 2 else ())
+    logits = EXPECTED["logits"][length - 1].copy()
+    logits[2] = 0  # as in the file
+    assert answer.tokens == (int(logits.argmax()),)
 
 
 def test_chunks_are_the_answer(engine: Engine) -> None:
