@@ -28,8 +28,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The checkpoint that transformers' logits are known of, as an f32 GGUF (tekken, v7).
 
-    Its random weights would end an answer at a random place. The row of `</s>` in the last matrix is made zero: then its
-    logit is 0, in the middle of all, and top-k never lets it through; all other logits are what they were.
+    Its random weights would end an answer at a random place. The row of `</s>` in the last matrix is made zero: then
+    its logit is 0, in the middle of all, and top-k never lets it through; all other logits are what they were.
     """
     from convert.checkpoint import open_checkpoint
     from convert.pipeline import convert
@@ -43,3 +43,8 @@ def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         file.write(bytes(row_bytes))
     convert(checkpoint, folder / "small.gguf", "f32")
     yield folder / "small.gguf"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHARDED, tmp_path / "checkpoint"))

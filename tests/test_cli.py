@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import resource
-import select
-import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import gguf_samples
 import pytest
-from checkpoints import SHARDED, config, random_tensors, write_checkpoint
+from program import MINICHAT, fails, minichat, start
 
 from convert import gguf_writer as w
 from minichat import cli
 from quant.errors import DataError, UsageError
-
-MINICHAT = [sys.executable, "-c", "from minichat.cli import main; main()"]
-
-
-def minichat(*arguments: str | Path, stdin: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    command = [*MINICHAT, *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False)
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def fails(code: int, says: str, *arguments: str | Path, stdin: bytes = b"") -> None:
-    """Nothing on stdout, one line on stderr with `says` in it, and the exit code."""
-    done = minichat(*arguments, stdin=stdin)
-    assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    assert done.stderr.startswith("minichat: ")
-    assert done.stderr.count("\n") == 1
-    assert says in done.stderr
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(SHARDED, tmp_path / "checkpoint"))
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
 
 # Usage.
 
@@ -153,12 +119,7 @@ def test_a_prompt_longer_than_the_context(small_gguf: Path) -> None:
 
 
 def test_a_closed_pipe(small_gguf: Path) -> None:
-    process = subprocess.Popen(
-        [*MINICHAT, "run", str(small_gguf), "hello", "--temperature", "1.5"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start("run", small_gguf, "hello", "--temperature", "1.5")
     assert process.stdout is not None
     process.stdout.read(1)
     process.stdout.close()
@@ -169,12 +130,7 @@ def test_a_closed_pipe(small_gguf: Path) -> None:
 
 
 def test_ctrl_c_ends_the_answer_with_what_there_is(small_gguf: Path) -> None:
-    process = subprocess.Popen(
-        [*MINICHAT, "run", str(small_gguf), "hello", "--temperature", "1.5"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start("run", small_gguf, "hello", "--temperature", "1.5")
     assert process.stdout is not None
     first = process.stdout.read(1)
     process.send_signal(signal.SIGINT)
@@ -293,114 +249,6 @@ def test_a_model_s_life(checkpoint: Path) -> None:
     fails(3, "twin", "rm", "twin:best")
 
 
-def test_convert_to_a_file(checkpoint: Path, tmp_path: Path, home: Path) -> None:
-    done = minichat("convert", checkpoint, "-q", "Q8_0", "-o", tmp_path / "out.gguf", "--json")
-    assert json.loads(done.stdout)["size_bytes"] == (tmp_path / "out.gguf").stat().st_size
-    assert files(home) == []
-    assert minichat("run", tmp_path / "out.gguf", "hello", "--max-tokens", "3").returncode == 0
-
-
-# Bad checkpoints: one line, exit code 3, and nothing left behind.
-
-
-def damage_nothing_there(folder: Path) -> str:
-    shutil.rmtree(folder)
-    folder.mkdir()
-    return "config.json"
-
-
-def damage_missing_shard(folder: Path) -> str:
-    (folder / "model-00002-of-00003.safetensors").unlink()
-    return "model-00002-of-00003.safetensors"
-
-
-def damage_truncated(folder: Path) -> str:
-    path = folder / "model-00003-of-00003.safetensors"
-    path.write_bytes(path.read_bytes()[:-1000])
-    return path.name
-
-
-def damage_shape(folder: Path) -> str:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 512}))
-    return "mlp"
-
-
-def damage_nan(folder: Path) -> str:
-    path = folder / "model-00001-of-00003.safetensors"
-    raw = bytearray(path.read_bytes())
-    raw[-2:] = b"\xc0\x7f"  # a NaN in bfloat16
-    path.write_bytes(raw)
-    return "NaN"
-
-
-def damage_architecture(folder: Path) -> str:
-    path = folder / "config.json"
-    changed = json.loads(path.read_text()) | {"architectures": ["GPT9ForCausalLM"], "model_type": "gpt9"}
-    path.write_text(json.dumps(changed))
-    return "GPT9ForCausalLM"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [damage_nothing_there, damage_missing_shard, damage_truncated, damage_shape, damage_nan, damage_architecture],
-)
-def test_bad_checkpoints(damage, checkpoint: Path, tmp_path: Path, home: Path) -> None:  # type: ignore[no-untyped-def]
-    says = damage(checkpoint)
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "model.gguf").write_bytes(b"what was there before")
-    fails(3, says, "convert", checkpoint, "-o", out / "model.gguf")
-    fails(3, says, "convert", checkpoint)
-    fails(3, says, "run", checkpoint, "hello")
-    assert files(out) == ["model.gguf"]
-    assert (out / "model.gguf").read_bytes() == b"what was there before"
-    assert files(home) == []
-
-
-def test_no_such_checkpoint() -> None:
-    fails(3, "no such folder", "convert", "/no/such/folder")
-
-
-def test_no_space(checkpoint: Path, tmp_path: Path, home: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    for extra in (["-o", str(out / "model.gguf")], []):
-        done = subprocess.run(
-            [*MINICHAT, "convert", str(checkpoint), *extra],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        )
-        assert (done.returncode, done.stdout) == (5, "")
-        assert done.stderr.count("\n") == 1
-    assert files(out) == []
-    assert files(home) == []
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_kill_in_the_middle_of_a_conversion(number: int, code: int, tmp_path: Path) -> None:
-    shape = config(layers=12, hidden=1024, inner=4096, heads=16, kv_heads=16)
-    write_checkpoint(tmp_path / "large", shape, random_tensors(shape))
-    out = tmp_path / "out"
-    out.mkdir()
-    process = subprocess.Popen(
-        [*MINICHAT, "convert", str(tmp_path / "large"), "-o", str(out / "model.gguf")],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    while not (parts := list(out.iterdir())) or not parts[0].stat().st_size:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == code
-    assert files(out) == []
-
-
 # render and doctor.
 
 
@@ -439,76 +287,3 @@ def test_doctor() -> None:
     assert done.returncode == 0
     assert "llama-cpp-python" in done.stdout
     assert json.loads(minichat("doctor", "--json").stdout)["engine"]["devices"]
-
-
-# The chat, on a pseudo-terminal.
-
-
-PROMPT, TAKEN = "Send a message", "\x1b[?2004l"  # the second one ends prompt_toolkit's hold of the terminal
-
-
-class Terminal:
-    """A program on a pseudo-terminal: type, and wait for what it shows."""
-
-    def __init__(self, *arguments: str, columns: int = 80) -> None:
-        self.process, self.screen = pty.fork()
-        if not self.process:
-            os.environ.update(TERM="xterm-256color", COLUMNS=str(columns), LINES="24", PROMPT_TOOLKIT_NO_CPR="1")
-            os.execv(sys.executable, [*MINICHAT, *arguments])  # noqa: S606
-        self.shown = b""
-
-    def type(self, text: str) -> None:
-        os.write(self.screen, text.encode())
-
-    def wait_for(self, text: str, more: int = 0, seconds: float = 30) -> None:
-        """Reads until `text` is shown, and `more` bytes after it. What is before their end counts no more."""
-        deadline = time.monotonic() + seconds
-        while (begin := self.shown.find(text.encode())) < 0 or len(self.shown) < begin + len(text) + more:
-            ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"{text!r} did not come: {self.shown!r}"
-            self.shown += os.read(self.screen, 65536)
-        self.shown = self.shown[begin + len(text) + more :]
-
-    def end(self) -> int:
-        try:
-            while part := os.read(self.screen, 65536):
-                self.shown += part
-        except OSError:
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
-
-
-@pytest.fixture
-def terminal(small_gguf: Path) -> Iterator[Terminal]:
-    found = Terminal("run", str(small_gguf), "--temperature", "1.5", "--seed", "3")
-    yield found
-    os.close(found.screen)
-
-
-def test_a_chat(terminal: Terminal) -> None:
-    terminal.wait_for(PROMPT)
-    terminal.type("hello\r")
-    terminal.wait_for(TAKEN, more=150)  # the message is taken, and some of the answer is there
-    terminal.type("\x03")
-    terminal.wait_for("(stopped)")
-    terminal.wait_for(PROMPT)
-    terminal.type("/clear\r")
-    terminal.wait_for("afresh")
-    terminal.wait_for(PROMPT)
-    terminal.type("/nothing\r")
-    terminal.wait_for("no command /nothing")
-    terminal.wait_for(PROMPT)
-    terminal.type("\x04")
-    assert terminal.end() == 0
-    assert PROMPT.encode() not in terminal.shown  # the hint does not stay behind
-
-
-def test_what_is_typed_during_an_answer_waits_for_the_prompt(terminal: Terminal) -> None:
-    terminal.wait_for(PROMPT)
-    terminal.type("hello\r")
-    terminal.wait_for(TAKEN, more=150)
-    terminal.type("\x03/nothing\r")
-    terminal.wait_for("no command /nothing")
-    terminal.wait_for(PROMPT)
-    terminal.type("\x04")
-    assert terminal.end() == 0

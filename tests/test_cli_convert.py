@@ -1,0 +1,115 @@
+"""`minichat convert` from outside: what is refused leaves one line and no file."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from checkpoints import config, random_tensors, write_checkpoint
+from program import MINICHAT, fails, files, minichat, start
+
+
+def test_convert_to_a_file(checkpoint: Path, tmp_path: Path, home: Path) -> None:
+    done = minichat("convert", checkpoint, "-q", "Q8_0", "-o", tmp_path / "out.gguf", "--json")
+    assert json.loads(done.stdout)["size_bytes"] == (tmp_path / "out.gguf").stat().st_size
+    assert files(home) == []
+    assert minichat("run", tmp_path / "out.gguf", "hello", "--max-tokens", "3").returncode == 0
+
+
+def damage_nothing_there(folder: Path) -> str:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    return "config.json"
+
+
+def damage_missing_shard(folder: Path) -> str:
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    return "model-00002-of-00003.safetensors"
+
+
+def damage_truncated(folder: Path) -> str:
+    path = folder / "model-00003-of-00003.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    return path.name
+
+
+def damage_shape(folder: Path) -> str:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 512}))
+    return "mlp"
+
+
+def damage_nan(folder: Path) -> str:
+    path = folder / "model-00001-of-00003.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[-2:] = b"\xc0\x7f"  # a NaN in bfloat16
+    path.write_bytes(raw)
+    return "NaN"
+
+
+def damage_architecture(folder: Path) -> str:
+    path = folder / "config.json"
+    changed = json.loads(path.read_text()) | {"architectures": ["GPT9ForCausalLM"], "model_type": "gpt9"}
+    path.write_text(json.dumps(changed))
+    return "GPT9ForCausalLM"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_nothing_there, damage_missing_shard, damage_truncated, damage_shape, damage_nan, damage_architecture],
+)
+def test_bad_checkpoints(damage, checkpoint: Path, tmp_path: Path, home: Path) -> None:  # type: ignore[no-untyped-def]
+    says = damage(checkpoint)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.gguf").write_bytes(b"what was there before")
+    fails(3, says, "convert", checkpoint, "-o", out / "model.gguf")
+    fails(3, says, "convert", checkpoint)
+    fails(3, says, "run", checkpoint, "hello")
+    assert files(out) == ["model.gguf"]
+    assert (out / "model.gguf").read_bytes() == b"what was there before"
+    assert files(home) == []
+
+
+def test_no_such_checkpoint() -> None:
+    fails(3, "no such folder", "convert", "/no/such/folder")
+
+
+def test_no_space(checkpoint: Path, tmp_path: Path, home: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for extra in (["-o", str(out / "model.gguf")], []):
+        done = subprocess.run(
+            [*MINICHAT, "convert", str(checkpoint), *extra],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        )
+        assert (done.returncode, done.stdout) == (5, "")
+        assert done.stderr.count("\n") == 1
+    assert files(out) == []
+    assert files(home) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_kill_in_the_middle_of_a_conversion(number: int, code: int, tmp_path: Path) -> None:
+    shape = config(layers=12, hidden=1024, inner=4096, heads=16, kv_heads=16)
+    write_checkpoint(tmp_path / "large", shape, random_tensors(shape))
+    out = tmp_path / "out"
+    out.mkdir()
+    process = start("convert", tmp_path / "large", "-o", out / "model.gguf")
+    while not (parts := list(out.iterdir())) or not parts[0].stat().st_size:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert files(out) == []
