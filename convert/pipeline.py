@@ -96,9 +96,9 @@ def convert(
     is left behind and an older `destination` is untouched.
     """
     wanted = parse_target(target)
-    _refuse_inside(source, destination)
     checkpoint = open_checkpoint(source)
     plan = make_plan(checkpoint, wanted, name or source.resolve().name, template)
+    _refuse_inside(source, destination)
     check_destination(destination, plan.layout.file_bytes)
     threads = min(max(1, threads or _usable_cpus()), _MAX_THREADS)
     with published(destination) as file:

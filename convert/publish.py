@@ -60,8 +60,8 @@ def check_destination(destination: Path, size_bytes: int) -> None:
     except OSError as error:
         raise StorageError(f"{folder} cannot be used: {error.strerror or error}") from error
     if free < size_bytes + _SPARE_BYTES:
-        need, have = size_bytes / 1e9, free / 1e9
-        raise StorageError(f"{destination} needs {need:.2f} GB and {folder} has {have:.2f} GB free: free some space")
+        need, have = (size_bytes + _SPARE_BYTES) / 1e6, free / 1e6
+        raise StorageError(f"{folder} has {have:,.1f} MB free, and {need:,.1f} MB are needed: free some space")
 
 
 def _remove_abandoned(folder: Path, prefix: str) -> None:

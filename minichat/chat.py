@@ -55,8 +55,11 @@ def chat(model: Model, options: RunOptions) -> None:
         check_template(options.template)
     engine = Engine(model.path, options.load)  # it loads while the terminal is imported
     from minichat.store import home
-    from minichat.terminal.chat import Chat
-    from minichat.terminal.repl import run_repl
+    from minichat.terminal.interrupt import echo_off
+
+    with echo_off():  # what is typed already belongs to the prompt
+        from minichat.terminal.chat import Chat
+        from minichat.terminal.repl import run_repl
 
     run_repl(
         Chat(

@@ -117,13 +117,14 @@ def _root(
 
 
 @app.command(
+    short_help="Chat with a model, or get one answer.",
     epilog="\b\nExamples:\n"
     "  minichat run demo\n"
     '  minichat run demo "How do I convert a checkpoint?"\n'
     '  git diff | minichat run mistral-small "Write a commit message for this"\n'
     '  minichat run ./model.gguf --system "Answer in French." --temperature 0.2\n'
-    "\b\nIn the chat: Enter sends, Alt-Enter makes a new line, Ctrl-C stops\n"
-    "the answer, Ctrl-D leaves, /help tells more."
+    "\n\b\nIn the chat: Enter sends, Alt-Enter makes a new line, Ctrl-C stops\n"
+    "the answer, Ctrl-D leaves, /help tells more.",
 )
 def run(
     model: ModelArgument,
@@ -131,7 +132,9 @@ def run(
         str | None, typer.Argument(metavar="[PROMPT]", help="One question, one answer. `-` reads standard input.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, help="0 always takes the likeliest token.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=99, help="0 always takes the likeliest token.")
+    ] = None,
     top_k: Annotated[
         int | None, typer.Option(min=0, max=_INT32, help="Draw from the K likeliest tokens; 0: from all.")
     ] = None,
@@ -173,10 +176,11 @@ def run(
 
 
 @app.command(
+    short_help="Convert a checkpoint to a GGUF file.",
     epilog="\b\nExamples:\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q8_0 --name mistral-small:24b-q8_0\n"
-    "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q fp16 -o small.gguf"
+    "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q fp16 -o small.gguf",
 )
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint folder in Hugging Face's format.")],
@@ -194,6 +198,8 @@ def convert(
 
     if output is not None and name is not None:
         raise UsageError("--name is for the store and --output for a file: give one of them")
+    if output is not None and str(output) == "-":
+        raise UsageError("--output -: a GGUF file is written in place, not to a pipe: name a file")
     target = parse_target(quant).name
     if not source.is_dir():
         raise DataError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
@@ -224,7 +230,10 @@ def list_models(as_json: JsonOption = False) -> None:
     reports.show_list(Store.default().models(), as_json)
 
 
-@app.command(epilog="\b\nExamples:\n  minichat show demo\n  minichat show ./model.gguf --json")
+@app.command(
+    short_help="Show what a model is.",
+    epilog="\b\nExamples:\n  minichat show demo\n  minichat show ./model.gguf --json",
+)
 def show(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Show what a model is: architecture, template, size, types of its tensors."""
     from minichat import reports
@@ -241,7 +250,9 @@ def rm(model: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in 
     reports.show_removed(Store.default().remove(ModelName.parse(model)))
 
 
-@app.command(epilog="\b\nExamples:\n  minichat cp mistral-small:24b-q4_K_M mine:best")
+@app.command(
+    short_help="Give a model a second name.", epilog="\b\nExamples:\n  minichat cp mistral-small:24b-q4_K_M mine:best"
+)
 def cp(
     source: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in the store.")],
     destination: Annotated[str, typer.Argument(metavar="NEW_NAME:TAG", help="Its second name.")],
@@ -255,9 +266,10 @@ def cp(
 
 
 @app.command(
+    short_help="Print the exact prompt that a model sees.",
     epilog="\b\nExamples:\n"
     '  echo \'[{"role": "user", "content": "Hello"}]\' | minichat render demo --messages -\n'
-    "  minichat render demo --messages chat.json --json"
+    "  minichat render demo --messages chat.json --json",
 )
 def render(
     model: ModelArgument,
@@ -282,7 +294,7 @@ def render(
     reports.show_rendering(version, spans, tokens, as_json)
 
 
-@app.command()
+@app.command(short_help="Show backends, devices, memory, versions.")
 def doctor(as_json: JsonOption = False) -> None:
     """Show what minichat found on this machine: backends, devices, memory, versions, folders."""
     from minichat import reports

@@ -121,7 +121,7 @@ class Store:
         """As `find`, but raises DataError with the nearest names where there is none."""
         found = self.find(wanted)
         if found is None:
-            raise DataError(f"no model {str(wanted)!r}{self._suggestion(wanted)}; `minichat list` shows what is here")
+            raise DataError(f"no model {str(wanted)!r} here{self._suggestion(wanted)}; `minichat list` shows them all")
         return found
 
     def path(self, manifest: Manifest) -> Path:
@@ -214,15 +214,16 @@ class Store:
     def _suggestion(self, wanted: ModelName) -> str:
         known = [m.full_name for m in self.models()]
         if tags := [name for name in known if name.startswith(f"{wanted.name}:")]:
-            return f"; there is {', '.join(tags)}"
-        near = difflib.get_close_matches(wanted.name, {name.partition(":")[0] for name in known} | {"demo"}, n=1)
-        return f"; did you mean {near[0]!r}?" if near else ""
+            return f" (there is {', '.join(tags)})"
+        names = {name.partition(":")[0] for name in known} | {"demo"}
+        near = difflib.get_close_matches(wanted.name, names - {wanted.name}, n=1)
+        return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def home() -> Path:
     """The folder of everything that minichat keeps for this user: MINICHAT_HOME, else the platform's own."""
     if chosen := os.environ.get("MINICHAT_HOME"):
-        return Path(chosen).absolute()
+        return Path(os.path.expanduser(chosen)).absolute()  # noqa: PTH111  (unlike Path's, it never fails)
     import platformdirs
 
     return platformdirs.user_data_path("minichat", appauthor=False)

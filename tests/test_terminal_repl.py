@@ -151,6 +151,11 @@ def test_unknown_commands_suggest_the_nearest_and_go_on(screen: Screen) -> None:
     assert [m.content for m in chat.conversation.messages] == ["/usr/bin?", "Yes."]
 
 
+def test_tab_completes_a_command_at_once(screen: Screen) -> None:
+    type_into(screen, chat_with(FakeEngine()), f"/cl\t{ENTER}{CTRL_D}")
+    assert screen.text() == ["the conversation starts afresh"]
+
+
 def test_help_lists_every_command_and_key(screen: Screen) -> None:
     type_into(screen, chat_with(FakeEngine()), f"/help{ENTER}/bye{ENTER}")
     shown = "\n".join(screen.text())

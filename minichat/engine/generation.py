@@ -94,6 +94,6 @@ def generate(
         first_token_s=first - begin,
         prefill_s=prefilled - begin,
         decode_s=now - first,
-        context_tokens=len(prompt) + len(tokens),
+        context_tokens=min(len(prompt) + len(tokens), llama.ctx),
     )
     yield Done(reason, "".join(text), tuple(tokens), stats)

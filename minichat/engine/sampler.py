@@ -45,11 +45,14 @@ def chain(sampling: Sampling) -> Iterator[Any]:
     """llama.cpp's sampler chain for a resolved `sampling`; freed on leaving. Raises UsageError for absurd values."""
     temperature, top_k = sampling.temperature or 0.0, sampling.top_k or 0
     top_p, min_p = 1.0 if sampling.top_p is None else sampling.top_p, sampling.min_p or 0.0
-    if not (0 <= temperature < 100 and top_k >= 0 and 0 < top_p <= 1 and 0 <= min_p <= 1):
-        raise UsageError(
-            f"sampling out of range: temperature {temperature} (0 to 100), top-k {top_k} (0 or more), "
-            f"top-p {top_p} (above 0, to 1), min-p {min_p} (0 to 1)"
-        )
+    for name, value, is_sound, wanted in (
+        ("temperature", temperature, 0 <= temperature < 100, "0 to 100"),
+        ("top-k", top_k, top_k >= 0, "0 or more"),
+        ("top-p", top_p, 0 < top_p <= 1, "above 0, up to 1"),
+        ("min-p", min_p, 0 <= min_p <= 1, "0 to 1"),
+    ):
+        if not is_sound:
+            raise UsageError(f"--{name} {value} is out of range: {wanted}")
     c = binding.load()
     sampler = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
     try:

@@ -43,7 +43,8 @@ def interrupt_stops(stop: Callable[[], None]) -> Iterator[Interrupt]:
 def echo_off() -> Iterator[None]:
     """Inside, the terminal shows nothing of what is typed, which would fall into the rows that are redrawn.
 
-    It is not lost: whoever reads the terminal next gets it, Enter as the key that it was and not as a new line.
+    It is not lost: whoever reads the terminal next gets the keys as they were, Enter not as a new line, Ctrl-D not as
+    the end of a line that nobody read.
     Where stdin is no terminal this does nothing.
     """
     try:
@@ -56,7 +57,7 @@ def echo_off() -> Iterator[None]:
         return
     quiet = list(before)
     quiet[0] &= ~termios.ICRNL
-    quiet[3] &= ~termios.ECHO
+    quiet[3] &= ~(termios.ECHO | termios.ICANON)
     termios.tcsetattr(number, termios.TCSANOW, quiet)
     try:
         yield

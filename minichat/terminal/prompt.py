@@ -41,6 +41,7 @@ class Prompt:
             placeholder=self._placeholder,
             history=open_history(chat.history_path),
             key_bindings=self._keys(),
+            enable_suspend=True,
             completer=_CommandCompleter(),
             complete_while_typing=Condition(self._is_command),
             reserve_space_for_menu=len(COMMANDS) + 1,
@@ -75,6 +76,17 @@ class Prompt:
         @keys.add("c-j")
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.newline(copy_margin=False)
+
+        @keys.add("tab", filter=Condition(self._is_command))
+        def _(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            found = list(_CommandCompleter().get_completions(buffer.document, CompleteEvent()))
+            if len(found) == 1:
+                buffer.apply_completion(found[0])  # at once: the menu may not be there yet
+            elif buffer.complete_state:
+                buffer.complete_next()
+            else:
+                buffer.start_completion(select_first=True)
 
         @keys.add("c-c")
         @keys.add("<sigint>")

@@ -23,7 +23,7 @@ _ANSWER_TOKENS = 512  # what an answer should have room for, before older turns 
 _REMARKS = {
     "stop": "(stopped)",
     "length": "(stopped at the limit of --max-tokens)",
-    "context": "(the context is full: /clear starts afresh)",
+    "context": "(cut off: the context is full)",
 }
 
 
