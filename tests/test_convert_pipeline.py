@@ -259,7 +259,9 @@ def test_too_little_space_is_found_before_the_start(tmp_path: Path, monkeypatch:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(0, 0, 17_000_000))
     monkeypatch.setattr(pipeline, "published", None)
-    assert_untouched(SHARDED, tmp_path / "out" / "a.gguf", StorageError, r"has 17\.0 MB free, and [\d.]+ MB are needed", target="f32")
+    assert_untouched(
+        SHARDED, tmp_path / "out" / "a.gguf", StorageError, r"has 17\.0 MB free, and [\d.]+ MB are needed", target="f32"
+    )
 
 
 def test_a_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
