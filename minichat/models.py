@@ -124,17 +124,22 @@ def _is_path(text: str) -> bool:
 
 def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
     try:
-        if path.is_dir():
-            return _converted(path, ModelName(name_of_folder(path)), DEFAULT_TAG, store, show_work)
-        with path.open("rb") as file:
-            magic = file.read(len(_GGUF_MAGIC))
+        is_folder = path.is_dir()
+        magic = b"" if is_folder else _magic(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file or folder") from None
     except OSError as error:
         raise DataError(f"{path}: cannot read it: {error.strerror}") from error
+    if is_folder:
+        return _converted(path, ModelName(name_of_folder(path)), DEFAULT_TAG, store, show_work)
     if magic != _GGUF_MAGIC:
         raise GgufError(f"{path}: not a GGUF file (`minichat convert` makes one from a checkpoint folder)")
     return Model(path.name, path)
+
+
+def _magic(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_GGUF_MAGIC))
 
 
 def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Model:
