@@ -30,12 +30,6 @@ class Conversation:
         """Adds the model's answer, with the ids that it consists of (without the end token)."""
         self.messages.append(Message("assistant", text, tokens))
 
-    def take_back(self) -> str | None:
-        """Removes an unanswered question and returns its text; None if the last message is none."""
-        if self.messages and self.messages[-1].role == "user":
-            return self.messages.pop().content
-        return None
-
     def forget_oldest(self) -> int:
         """Drops the oldest question with its answer; how many messages went (0: only the open question is left)."""
         if len(self.messages) < 2:

@@ -33,13 +33,6 @@ def test_the_oldest_turns_go_first_and_the_open_question_stays() -> None:
     assert talk.system == "Be brief."
 
 
-def test_only_an_open_question_is_taken_back() -> None:
-    talk = long_talk()
-    assert talk.take_back() == "q3"
-    assert talk.take_back() is None
-    assert talk.messages[-1].content == "a2"
-
-
 def test_clear_keeps_the_system_prompt() -> None:
     talk = long_talk()
     talk.clear()
