@@ -11,10 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SHARDED = Path(__file__).parent / "data" / "checkpoints" / "mistral-hf-sharded"
+_FOLDER = Path(__file__).parent / "data" / "checkpoints"
+SHARDED = _FOLDER / "mistral-hf-sharded"
+RAGGED = _FOLDER / "ministral-hf"
+FP8 = _FOLDER / "mistral-fp8-dynamic"
+INT8 = _FOLDER / "mistral-w8a8-int8"
 
-Tensors = dict[str, NDArray[Any]]  # bfloat16 is held as uint16
-_DTYPES = {"uint16": "BF16", "float16": "F16", "float32": "F32"}
+Tensors = dict[str, NDArray[Any]]  # bfloat16 is held as uint16, float8 as uint8
+_DTYPES = {"uint16": "BF16", "float16": "F16", "float32": "F32", "int8": "I8", "uint8": "F8_E4M3"}
+_NATIVE = {
+    "model.embed_tokens": "tok_embeddings", "model.norm": "norm", "lm_head": "output",
+    "self_attn.q_proj": "attention.wq", "self_attn.k_proj": "attention.wk", "self_attn.v_proj": "attention.wv",
+    "self_attn.o_proj": "attention.wo", "mlp.gate_proj": "feed_forward.w1", "mlp.down_proj": "feed_forward.w2",
+    "mlp.up_proj": "feed_forward.w3", "input_layernorm": "attention_norm", "post_attention_layernorm": "ffn_norm",
+}  # fmt: skip
 
 
 def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -122,3 +132,58 @@ def _write_shards(folder: Path, tensors: Tensors, shards: int) -> None:
         places |= dict.fromkeys(here, shard)
     index = {"metadata": {"total_size": sum(v.nbytes for v in tensors.values())}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def read_tensors(folder: Path) -> Tensors:
+    """All tensors of a checkpoint's safetensors files."""
+    dtypes = {name: np.dtype(dtype) for dtype, name in _DTYPES.items()}
+    found: Tensors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        content = path.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        for name, entry in json.loads(content[8 : 8 + length]).items():
+            if name != "__metadata__":
+                begin, end = (8 + length + place for place in entry["data_offsets"])
+                found[name] = np.frombuffer(content[begin:end], dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return found
+
+
+def native_tensors(tensors: Tensors, head_dim: int) -> Tensors:
+    """The same weights under the names of Mistral's own format, where a head's rotary pairs stand side by side."""
+    found: Tensors = {}
+    for name, values in tensors.items():
+        stem, kind = name.rsplit(".", 1)
+        layer, part = "", stem
+        if stem.startswith("model.layers."):
+            _, _, number, part = stem.split(".", 3)
+            layer = f"layers.{number}."
+        if part in ("self_attn.q_proj", "self_attn.k_proj") and values.ndim == 2:
+            heads = values.reshape(-1, 2, head_dim // 2, values.shape[1])  # (heads, 2, half, columns)
+            values = heads.swapaxes(1, 2).reshape(values.shape)
+        found[f"{layer}{_NATIVE[part]}.{kind}"] = values
+    return found
+
+
+def write_native(source: Path, destination: Path, shards: int = 1) -> Path:
+    """A checkpoint in Hugging Face's format (bf16), as Mistral itself publishes: params.json and consolidated weights."""
+    config = json.loads((source / "config.json").read_text())
+    params = {
+        "dim": config["hidden_size"], "n_layers": config["num_hidden_layers"], "head_dim": config["head_dim"],
+        "hidden_dim": config["intermediate_size"], "n_heads": config["num_attention_heads"],
+        "n_kv_heads": config["num_key_value_heads"], "norm_eps": config["rms_norm_eps"],
+        "vocab_size": config["vocab_size"], "rope_theta": config["rope_parameters"]["rope_theta"],
+        "max_position_embeddings": config["max_position_embeddings"],
+    }  # fmt: skip
+    if kinds := config.get("layer_types"):
+        windows = [config["sliding_window"] if kind == "sliding_attention" else None for kind in kinds]
+        params["_sliding_window"] = windows[:4]
+    tensors = native_tensors(read_tensors(source), config["head_dim"])
+    destination.mkdir(parents=True)
+    (destination / "params.json").write_text(json.dumps(params))
+    names = list(tensors)
+    for n in range(shards):
+        here = {name: tensors[name] for name in names[n * len(names) // shards : (n + 1) * len(names) // shards]}
+        file = "consolidated.safetensors" if shards == 1 else f"consolidated-{n + 1:05d}-of-{shards:05d}.safetensors"
+        write_safetensors(destination / file, here)
+    shutil.copy(source / "tekken.json", destination)
+    return destination
