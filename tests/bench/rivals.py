@@ -1,38 +1,43 @@
 """The other side of each measurement, a process each: what people do with llama.cpp and llama-cpp-python today.
 
-    convert SOURCE OUT                     to bf16, then llama_model_quantize; prints the temporary file's bytes
+    convert SOURCE OUT FTYPE               to bf16, then llama_model_quantize; prints the seconds of the second step
     decode MODEL PROMPT TOKENS CTX         the bare llama_decode loop, greedy; prints tokens/s
     one-shot MODEL PROMPT TOKENS CTX       llama_cpp's Llama class
 
-Our own converter stands in for convert_hf_to_gguf.py in the first step: it needs no torch, and is faster.
+Our own converter stands in for convert_hf_to_gguf.py in the first step: it needs no torch, and is faster. Like the
+real one it does not wait until the temporary file is on the disk.
 """
 
 import ctypes
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
 def main() -> None:
     name, *arguments = sys.argv[1:]
-    {"convert": convert, "decode": decode, "one-shot": one_shot}[name](*arguments)
+    commands: dict[str, Callable[..., None]] = {"convert": convert, "decode": decode, "one-shot": one_shot}
+    commands[name](*arguments)
 
 
-def convert(source: str, out: str) -> None:
+def convert(source: str, out: str, file_type: str) -> None:
     from convert.pipeline import convert
 
     temporary = Path(out).with_suffix(".bf16.gguf")
+    setattr(os, "fsync", lambda _: None)  # noqa: B010 (a function of another signature)
     convert(Path(source), temporary, "bf16")
     import llama_cpp
 
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{file_type}")
     params.nthread = os.cpu_count() or 1
+    begin = time.perf_counter()
     if llama_cpp.llama_model_quantize(os.fsencode(temporary), os.fsencode(out), ctypes.byref(params)):
         sys.exit("llama_model_quantize failed")
-    print(temporary.stat().st_size)
+    print(time.perf_counter() - begin)
     temporary.unlink()
 
 
