@@ -1,51 +1,62 @@
 """Put a new file in its place whole or not at all.
 
-The file is written beside its destination under a hidden name (".<name>.<random>.part"), synced, and renamed over it.
-Whatever goes wrong before, even Ctrl-C, removes the part and leaves what was there as it was. A process that is killed
-outright leaves its part behind, unlocked: the next one that writes the same file removes it.
+The file is written beside its destination under a hidden name (".<name>.part"), synced, and renamed over it. Whatever
+goes wrong before, even Ctrl-C, removes the part and leaves what was there as it was. Whoever writes holds the part's
+lock (`convert.lock`): a second writer of the same file is refused, and a part that a killed process left is removed by
+the next one.
 """
 
 import contextlib
-import glob
+import ctypes
+import errno
+import hashlib
 import os
-import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from convert.lock import LockedError, claimed
 from quant.errors import StorageError
 
 # What must stay free beside the new file: a disk filled to its last byte breaks other programs.
 _SPARE_BYTES = 16 << 20
+_MAX_NAME_BYTES = 200  # of 255, to leave room for what a part's name has more
+_KEEP_SIZE = 1  # Linux, falloc.h
 
 
 @contextlib.contextmanager
-def published(destination: Path) -> Iterator[BinaryIO]:
-    """A file open for writing that becomes `destination` when the block ends without an exception.
+def published(destination: Path, size_bytes: int = 0) -> Iterator[BinaryIO]:
+    """A file open for writing, anywhere in it, that becomes `destination` when the block ends without an exception.
 
-    StorageError if a write, the sync or the rename fails.
+    `size_bytes`, if known, are taken from the disk at once, where the system can; the file grows only as it is
+    written. StorageError if another process is writing the same destination, if the disk is full, or if a write, the
+    sync or the rename fails.
     """
-    prefix = f".{destination.name[:200]}."
-    part = destination.with_name(f"{prefix}{secrets.token_hex(4)}.part")
     try:
-        _remove_abandoned(destination.parent, prefix)
-        with part.open("xb") as file:
-            _lock(file)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(destination)
-        sync_folder(destination.parent)
+        with claimed(_part_of(destination)) as claim:
+            _reserve(claim.handle, size_bytes)
+            file = open(claim.handle, "wb", closefd=False)  # noqa: SIM115  (the claim closes it)
+            try:
+                yield file
+                file.flush()
+                os.fsync(claim.handle)
+            finally:
+                with contextlib.suppress(OSError):  # bytes that found no place: said already, or in vain
+                    file.close()
+            claim.move_to(destination)
+            sync_folder(destination.parent)
+    except LockedError:
+        raise StorageError(
+            f"{destination} is being written by another minichat; wait for it, or choose another name"
+        ) from None
     except BrokenPipeError:  # whoever was told of the progress has left
         raise
     except OSError as error:
         raise StorageError(
             f"{destination} cannot be written: {error.strerror or error}; free some space or choose another place"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def check_destination(destination: Path, size_bytes: int) -> None:
@@ -64,30 +75,45 @@ def check_destination(destination: Path, size_bytes: int) -> None:
         raise StorageError(f"{folder} has {have:,.1f} MB free, and {need:,.1f} MB are needed: free some space")
 
 
-def _remove_abandoned(folder: Path, prefix: str) -> None:
-    for path in folder.glob(f"{glob.escape(prefix)}{'[0-9a-f]' * 8}.part"):
-        with contextlib.suppress(OSError), path.open("rb+") as file:
-            if _lock(file):
-                path.unlink()
-
-
-def _lock(file: BinaryIO) -> bool:
-    """Marks a file as being written, until it is closed; False if it is marked already, or marks are not known here."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True
-
-
 def sync_folder(folder: Path) -> None:
-    """Make the rename itself last through a power cut, where the system can (Windows cannot)."""
+    """Make a rename last through a power cut, where the system can.
+
+    Windows cannot, nor can some file systems; the file is whole and in its place in any case.
+    """
     if not hasattr(os, "O_DIRECTORY"):
         return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _part_of(destination: Path) -> Path:
+    """
+    >>> _part_of(Path("models/a.gguf")).as_posix()
+    'models/.a.gguf.part'
+    """
+    name = destination.name
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return destination.with_name(f".{name}.part")
+
+
+def _reserve(handle: int, size_bytes: int) -> None:
+    """Take `size_bytes` of disk for a file whose length stays 0. OSError if there is not so much.
+
+    Linux's own call: `os.posix_fallocate` makes the file longer at once, and where a file system cannot reserve, it
+    writes to every block instead.
+    """
+    if sys.platform != "linux" or size_bytes <= 0 or sys.maxsize < 1 << 32:
+        return
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    except (AttributeError, OSError):
+        return
+    if fallocate(ctypes.c_int(handle), ctypes.c_int(_KEEP_SIZE), ctypes.c_int64(0), ctypes.c_int64(size_bytes)):
+        number = ctypes.get_errno()
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(number, os.strerror(number))

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -6,6 +8,8 @@ import pytest
 
 from convert.publish import check_destination, published
 from quant.errors import StorageError
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -27,8 +31,7 @@ def test_a_file_appears_when_it_is_whole(out: Path, old: bytes | None) -> None:
         destination.write_bytes(old)
     with published(destination) as file:
         file.write(b"new")
-        assert len(listing(out)) == (2 if old else 1)
-        assert [name for name in listing(out) if name.startswith(".a.gguf.") and name.endswith(".part")]
+        assert listing(out) == [".a.gguf.part", *(["a.gguf"] if old else [])]
         assert not old or destination.read_bytes() == old
     assert listing(out) == ["a.gguf"]
     assert destination.read_bytes() == b"new"
@@ -83,16 +86,112 @@ def test_a_long_name_finds_room_for_its_part(out: Path) -> None:
     assert destination.exists()
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(out: Path) -> None:
-    abandoned = out / ".out[1].gguf.0123abcd.part"
-    other = out / ".other.gguf.0123abcd.part"
-    for path in (abandoned, other):
-        path.write_bytes(b"half")
-    with published(out / "out[1].gguf") as first:
-        assert not abandoned.exists()
-        with published(out / "out[1].gguf") as second:
-            assert len(list(out.glob(".out*.part"))) == 2
-            second.write(b"second")
-        first.write(b"first")
-    assert (out / "out[1].gguf").read_bytes() == b"first"
-    assert sorted(p.name for p in out.iterdir()) == [other.name, "out[1].gguf"]
+def test_a_second_writer_is_refused_and_harms_nothing(out: Path) -> None:
+    destination = out / "a.gguf"
+    with published(destination) as first:
+        first.write(b"fi")
+        with (
+            pytest.raises(StorageError, match=r"a\.gguf is being written by another minichat; wait for it, or choose"),
+            published(destination),
+        ):
+            pytest.fail("two writers")
+        with published(out / "b.gguf") as other:
+            other.write(b"b")
+        first.write(b"rst")
+    assert destination.read_bytes() == b"first"
+    assert listing(out) == ["a.gguf", "b.gguf"]
+    with published(destination) as again:
+        again.write(b"again")
+    assert destination.read_bytes() == b"again"
+
+
+def test_what_a_killed_process_left_is_removed(out: Path) -> None:
+    (out / ".a.gguf.part").write_bytes(b"half of something longer")
+    (out / ".other.gguf.part").write_bytes(b"half")
+    with published(out / "a.gguf") as file:
+        file.write(b"new")
+    assert (out / "a.gguf").read_bytes() == b"new"
+    assert listing(out) == [".other.gguf.part", "a.gguf"]
+
+
+def test_a_part_that_leads_elsewhere_is_not_written_to(out: Path) -> None:
+    """A name that can be foreseen can be prepared by others: neither a link nor a second name of a file is followed."""
+    precious = out / "precious"
+    precious.write_bytes(b"precious")
+    (out / ".a.gguf.part").hardlink_to(precious)
+    with published(out / "a.gguf") as file:
+        file.write(b"new")
+    (out / ".b.gguf.part").symlink_to(precious)
+    with pytest.raises(StorageError, match=r"b\.gguf cannot be written"), published(out / "b.gguf"):
+        pytest.fail("a link was followed")
+    assert precious.read_bytes() == b"precious"
+
+
+def test_a_header_can_be_written_last(out: Path) -> None:
+    with published(out / "a.gguf", 7) as file:
+        file.write(b"....body")
+        file.seek(0)
+        file.write(b"head")
+    assert (out / "a.gguf").read_bytes() == b"headbody"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves without making the file longer")
+def test_the_disk_is_taken_at_once_but_the_file_is_as_long_as_what_was_written(out: Path) -> None:
+    with published(out / "a.gguf", 1 << 20) as file:
+        found = os.fstat(file.fileno())
+        file.write(b"new")
+    assert found.st_size == 0
+    assert found.st_blocks * 512 >= 1 << 20
+    assert (out / "a.gguf").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves without making the file longer")
+def test_a_disk_that_is_too_small_is_found_at_the_start(out: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written: No space left"), published(out / "a.gguf", 1 << 43):
+        pytest.fail("nothing was reserved")
+    assert listing(out) == []
+
+
+def test_a_folder_that_cannot_be_synced_does_not_undo_what_is_done(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def fail(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").is_dir():
+            raise OSError(22, "Invalid argument")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with published(out / "a.gguf") as file:
+        file.write(b"new")
+    assert (out / "a.gguf").read_bytes() == b"new"
+
+
+def test_many_processes_at_once_publish_whole_files_only(out: Path) -> None:
+    """Each writes its own letter, many times over; refusals are part of the game, mixed or short files are not."""
+    code = """
+import sys
+from pathlib import Path
+from convert.publish import published
+from quant.errors import StorageError
+done = 0
+for _ in range(600):
+    try:
+        with published(Path(sys.argv[1])) as file:
+            file.write(sys.argv[2].encode() * 5000)
+            file.flush()
+            file.write(sys.argv[2].encode() * 5000)
+        done += 1
+    except StorageError as error:
+        assert "is being written by another" in str(error), error
+sys.stdout.write(str(done))
+"""
+    destination = out / "a"
+    command = [sys.executable, "-c", code, str(destination)]
+    writers = [subprocess.Popen([*command, letter], stdout=subprocess.PIPE, cwd=ROOT) for letter in "abc"]
+    while any(writer.poll() is None for writer in writers):
+        if destination.exists():
+            content = destination.read_bytes()
+            assert content in (b"a" * 10000, b"b" * 10000, b"c" * 10000)
+    assert all(int(writer.communicate()[0]) > 0 for writer in writers)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert listing(out) == ["a"]
