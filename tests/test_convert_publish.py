@@ -174,7 +174,7 @@ from pathlib import Path
 from convert.publish import published
 from quant.errors import StorageError
 done = 0
-for _ in range(600):
+while done < 50:
     try:
         with published(Path(sys.argv[1])) as file:
             file.write(sys.argv[2].encode() * 5000)
@@ -183,15 +183,13 @@ for _ in range(600):
         done += 1
     except StorageError as error:
         assert "is being written by another" in str(error), error
-sys.stdout.write(str(done))
 """
     destination = out / "a"
     command = [sys.executable, "-c", code, str(destination)]
-    writers = [subprocess.Popen([*command, letter], stdout=subprocess.PIPE, cwd=ROOT) for letter in "abc"]
+    writers = [subprocess.Popen([*command, letter], cwd=ROOT) for letter in "abc"]
     while any(writer.poll() is None for writer in writers):
         if destination.exists():
             content = destination.read_bytes()
             assert content in (b"a" * 10000, b"b" * 10000, b"c" * 10000)
-    assert all(int(writer.communicate()[0]) > 0 for writer in writers)
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert listing(out) == ["a"]
