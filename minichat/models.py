@@ -11,11 +11,9 @@ made again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -37,7 +35,12 @@ class Progress(Protocol):
     def update(self, done_bytes: int, total_bytes: int, detail: str) -> None: ...
 
 
-ShowWork = Callable[[str], AbstractContextManager[Progress]]
+class ShowWork(Protocol):
+    """Begins to show a work of this title; `note` is a remark on the way to it."""
+
+    def __call__(self, title: str) -> AbstractContextManager[Progress]: ...
+
+    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -69,36 +72,23 @@ def resolve(text: str, store: Store, show_work: ShowWork) -> Model:
 def convert_into(
     store: Store, source: Path, target: str, name: ModelName, show_work: ShowWork, threads: int | None = None
 ) -> Manifest:
-    """Converts the checkpoint in `source` into the store under `name`, whose tag is `target` if it has none."""
-    from convert.pipeline import convert
+    """Converts the checkpoint in `source` into the store under `name`, whose tag is `target` if it has none.
 
-    stamp = _stamp(source)
-    tag = name.tag or target
-    with store.incoming() as folder, show_work(f"converting {source.name or source} to {target}") as work:
-        report = convert(
-            source,
-            folder / "model.gguf",
-            target,
-            name=str(name),
-            threads=threads,
-            on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.tensor),
-        )
-        manifest = Manifest(
-            name=name.name,
-            tag=tag,
-            blob=f"sha256-{report.sha256}",
-            size_bytes=report.size_bytes,
-            target=report.target,
-            architecture=report.architecture,
-            template=report.template,
-            parameters=report.parameters,
-            context_length=report.context_length,
-            source=str(source.absolute()),
-            source_stamp=stamp,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        )
-        store.add(report.path, manifest)
-    return manifest
+    If another process is making a model of that name, waits for it, and takes its result if that is the same.
+    """
+    stamp, key = _stamp(source), ModelName(name.name, name.tag or target)
+    waited = False
+
+    def on_wait() -> None:
+        nonlocal waited
+        waited = True
+        _note_waiting(key, show_work)
+
+    with store.incoming(key, on_wait) as folder:
+        taken = store.find(key)
+        if waited and taken is not None and taken in _made_before(store, source, stamp, target):
+            return taken
+        return _make(store, folder, source, stamp, target, name, show_work, threads)
 
 
 def name_of_folder(folder: Path) -> str:
@@ -156,16 +146,78 @@ def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Model:
 
 def _converted(folder: Path, name: ModelName, target: str, store: Store, show_work: ShowWork) -> Model:
     """The model that was made from these very files before, else one made now."""
-    source, stamp = str(folder.absolute()), _stamp(folder)
-    for made in store.models():
-        if (made.source, made.source_stamp, made.target) == (source, stamp, target):
-            with contextlib.suppress(DataError):
-                return Model(made.full_name, store.path(made))
+    source, stamp = folder.absolute(), _stamp(folder)
+    if made := _made_before(store, source, stamp, target):
+        return Model(made[0].full_name, store.path(made[0]))
+    free = _free_name(store, source, target, name)
+    key = ModelName(free.name, target)
+    with store.incoming(key, lambda: _note_waiting(key, show_work)) as place:
+        # Others may have made it, or one of the same name, since we looked.
+        made = _made_before(store, source, stamp, target)
+        if not made and _free_name(store, source, target, name) == free:
+            made = [_make(store, place, folder, stamp, target, free, show_work, None)]
+    if not made:
+        return _converted(folder, name, target, store, show_work)
+    return Model(made[0].full_name, store.path(made[0]))
+
+
+def _make(
+    store: Store,
+    place: Path,
+    source: Path,
+    stamp: str,
+    target: str,
+    name: ModelName,
+    show_work: ShowWork,
+    threads: int | None,
+) -> Manifest:
+    """Converts `source` in the folder `place` of the store, and names the result."""
+    from convert.pipeline import convert
+
+    with show_work(f"converting {source.name or source} to {target}") as work:
+        report = convert(
+            source,
+            place / "model.gguf",
+            target,
+            name=str(name),
+            threads=threads,
+            on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.tensor),
+        )
+        manifest = Manifest(
+            name=name.name,
+            tag=name.tag or target,
+            blob=f"sha256-{report.sha256}",
+            size_bytes=report.size_bytes,
+            target=report.target,
+            architecture=report.architecture,
+            template=report.template,
+            parameters=report.parameters,
+            context_length=report.context_length,
+            source=str(source.absolute()),
+            source_stamp=stamp,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        store.add(report.path, manifest)
+    return manifest
+
+
+def _made_before(store: Store, source: Path, stamp: str, target: str) -> list[Manifest]:
+    """The models in the store that were made from these very files, and whose own are there."""
+    wanted = (str(source.absolute()), stamp, parse_target(target).name)
+    same = [m for m in store.models() if (m.source, m.source_stamp, m.target) == wanted]
+    return [m for m in same if store.has_file(m)]
+
+
+def _free_name(store: Store, source: Path, target: str, name: ModelName) -> ModelName:
+    """`name`, or if it stands for a model made from another folder, one like it."""
     taken = store.find(ModelName(name.name, target))
-    if taken is not None and taken.source != source and name.name != DEMO:  # another folder of the same name
-        name = ModelName(f"{name.name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}")
-    manifest = convert_into(store, folder, target, name, show_work)
-    return Model(manifest.full_name, store.path(manifest))
+    if taken is None or taken.source == str(source) or name.name == DEMO:
+        return name
+    return ModelName(f"{name.name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}")
+
+
+def _note_waiting(name: ModelName, show_work: ShowWork) -> None:
+    show_work.note(f"another minichat is making {name}: waiting for it (Ctrl-C leaves)")
 
 
 def _matters(file: str) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from checkpoints import SHARDED
+from program import start
 
 from minichat import models
 from minichat.store import ModelName, Store
@@ -21,11 +24,15 @@ class Work:
     def __init__(self) -> None:
         self.titles: list[str] = []
         self.updates: list[tuple[int, int]] = []
+        self.notes: list[str] = []
 
     @contextmanager
     def __call__(self, title: str) -> Iterator[Work]:
         self.titles.append(title)
         yield self
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def update(self, done_bytes: int, total_bytes: int, detail: str) -> None:
         self.updates.append((done_bytes, total_bytes))
@@ -139,3 +146,83 @@ def test_an_interrupted_conversion_leaves_nothing(checkpoint: Path, store: Store
     with pytest.raises(KeyboardInterrupt):
         models.resolve(str(checkpoint), store, Interrupted())
     assert not [p for p in store.root.rglob("*") if p.is_file()]
+
+
+class Held(Work):
+    """A conversion that stands still until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go = threading.Event(), threading.Event()
+
+    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None:
+        self.began.set()
+        assert self.go.wait(30)
+
+
+@contextmanager
+def while_another_makes(
+    path: Path, store: Store, target: str = "q4_K_M", name: str = "my-model:q4_K_M"
+) -> Iterator[Work]:
+    """In the block another thread is converting `path`; it is let go once somebody waits for it."""
+    held, work = Held(), Work()
+    arguments = (store, path, target, ModelName.parse(name), held)
+    first = threading.Thread(target=models.convert_into, args=arguments)
+    first.start()
+    assert held.began.wait(30)
+
+    def note(text: str) -> None:
+        work.notes.append(text)
+        held.go.set()
+
+    work.note = note  # type: ignore[method-assign]
+    try:
+        yield work
+    finally:
+        held.go.set()
+        first.join()
+
+
+def test_who_waited_takes_the_result_of_the_other(checkpoint: Path, store: Store) -> None:
+    with while_another_makes(checkpoint, store) as work:
+        found = models.resolve(str(checkpoint), store, work)
+    assert found.name == "my-model:q4_K_M"
+    assert work.notes == ["another minichat is making my-model:q4_K_M: waiting for it (Ctrl-C leaves)"]
+    assert work.titles == []
+    with while_another_makes(checkpoint, store) as work:
+        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work)
+    assert (made.full_name, len(work.notes), work.titles) == ("my-model:q4_K_M", 1, [])
+
+
+def test_who_waited_for_something_else_goes_on_to_convert(checkpoint: Path, store: Store) -> None:
+    with while_another_makes(checkpoint, store, "q8_0", "mine:best") as work:
+        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("mine", "best"), work)
+    assert (made.target, len(work.notes), len(work.titles)) == ("q4_K_M", 1, 1)
+    assert store.models() == [made]
+
+
+def test_who_waited_for_another_folder_of_the_same_name_takes_another_name(checkpoint: Path, store: Store) -> None:
+    other = Path(shutil.copytree(checkpoint, checkpoint.parent / "elsewhere" / checkpoint.name))
+    with while_another_makes(checkpoint, store) as work:
+        found = models.resolve(str(other), store, work)
+    assert found.name.startswith("my-model-")
+    assert len(store.models()) == 2
+
+
+def test_asking_again_converts_again(checkpoint: Path, store: Store, work: Work) -> None:
+    for _ in range(2):
+        models.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work)
+    assert len(work.titles) == 2
+
+
+def test_who_waits_can_leave(tmp_path: Path, home: Path) -> None:
+    store = Store.default()
+    with store.incoming(ModelName("demo", "q4_K_M")):
+        waiting = start("run", "demo", "hello")
+        assert waiting.stderr
+        line = waiting.stderr.readline()
+        assert line == b"another minichat is making demo:q4_K_M: waiting for it (Ctrl-C leaves)\n"
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=30) == (b"", b"")
+        assert waiting.returncode == 130
+        assert (store.root / "incoming" / "demo@q4_k_m").is_dir()

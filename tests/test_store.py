@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,13 +28,17 @@ MANIFEST = Manifest(
 )
 
 
+SMALL = ModelName("small", "q4_K_M")
+NO_BLOB = "sha256-" + "00" * 32
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "models")
 
 
 def add(store: Store, manifest: Manifest, content: bytes = b"abc") -> Path:
-    with store.incoming() as folder:
+    with store.incoming(ModelName(manifest.name, manifest.tag)) as folder:
         file = folder / "model.gguf"
         file.write_bytes(content)
         return store.add(file, manifest)
@@ -119,28 +123,69 @@ def test_a_copy_over_another_name_drops_what_it_stood_for(store: Store) -> None:
 
 
 def test_what_is_written_aside_is_gone_after_an_error(store: Store) -> None:
-    with pytest.raises(KeyboardInterrupt), store.incoming() as folder:
+    with pytest.raises(KeyboardInterrupt), store.incoming(SMALL) as folder:
         (folder / "model.gguf").write_bytes(b"half")
         raise KeyboardInterrupt
     assert files(store) == []
 
 
-def test_what_a_dead_process_left_is_swept(store: Store) -> None:
-    dead, alive = store.root / "incoming" / "999999999", store.root / "incoming" / str(os.getppid())
-    for folder in (dead, alive):
-        folder.mkdir(parents=True)
-        (folder / "half").write_bytes(b"x")
-    with store.incoming():
-        assert not dead.exists()
-        assert alive.exists()
-
-
-def test_a_damaged_manifest_is_as_if_it_were_not_there(store: Store) -> None:
+def test_what_killed_processes_left_is_swept_and_what_is_in_use_is_not(store: Store) -> None:
     add(store, MANIFEST)
-    wrong = json.dumps(asdict(MANIFEST) | {"tag": 5})
-    for text in ("", "{", "[]", '{"name": 1}', "null", wrong):
-        (store.root / "manifests" / "small" / "odd.json").write_text(text)
+    for path in ("incoming/dead@q8_0/.model.gguf.part", "incoming/dead@q8_0.lock", "incoming/12345/model.gguf", "lock"):
+        (store.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / path).write_bytes(b"x")
+    (store.root / "manifests/small/.q8_0.json.part").write_bytes(b"{")
+    (store.root / "blobs" / NO_BLOB).write_bytes(b"named by nobody")
+    with store.incoming(ModelName("other", "q8_0")) as other:
+        (other / "model.gguf").write_bytes(b"half")
+        with store.incoming(ModelName("another", "q8_0")):
+            assert (other / "model.gguf").read_bytes() == b"half"
+    assert files(store) == ["blobs/sha256-aa", "manifests/small/q4_k_m.json"]
+    assert list((store.root / "incoming").iterdir()) == []
+
+
+def test_nothing_is_swept_that_a_damaged_manifest_may_stand_for(store: Store) -> None:
+    blob = add(store, MANIFEST)
+    (store.root / "manifests/small/q4_k_m.json").write_text("{")
+    with store.incoming(ModelName("other", "q8_0")):
+        pass
+    assert blob.exists()
+
+
+def test_a_second_maker_of_a_name_waits_and_says_so_once(store: Store) -> None:
+    notes, order = [], []
+
+    def make_again() -> None:
+        with store.incoming(ModelName("small", "Q4_K_m"), lambda: notes.append("waits")) as folder:
+            order.append("second")
+            assert list(folder.iterdir()) == []
+
+    with store.incoming(SMALL) as folder:
+        (folder / "half").write_bytes(b"x")
+        second = threading.Thread(target=make_again)
+        second.start()
+        with store.incoming(ModelName("small", "q8_0"), lambda: pytest.fail("another tag waits for nobody")):
+            pass
+        second.join(0.5)
+        order.append("first")
+    second.join()
+    assert (order, notes) == (["first", "second"], ["waits"])
+
+
+def test_a_damaged_manifest_is_as_if_it_were_not_there_but_can_be_asked_for(store: Store) -> None:
+    add(store, MANIFEST)
+    path = store.root / "manifests" / "small" / "odd.json"
+    wrong, elsewhere = json.dumps(asdict(MANIFEST) | {"tag": 5}), json.dumps(asdict(MANIFEST))
+    for text in ("", "{", "[]", '{"name": 1}', "null", wrong, "[" * 100_000, "1" * 100_000, "\0", elsewhere):
+        path.write_text(text)
         assert store.models() == [MANIFEST]
+        assert list(store.damaged()) == [path]
+    assert store.damaged() == {path: "it says that it is small:q4_K_M"}
+    path.write_bytes(b"\xff")
+    assert store.damaged() == {path: "it is no manifest"}
+    path.unlink()
+    path.mkdir()
+    assert store.damaged() == {path: "Is a directory"}
 
 
 def test_a_missing_file_is_named(store: Store) -> None:
@@ -157,7 +202,7 @@ def test_a_manifest_cannot_point_outside(store: Store, tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot write"), Store(tmp_path / "file").incoming():
+    with pytest.raises(StorageError, match="cannot write"), Store(tmp_path / "file").incoming(SMALL):
         pass
 
 

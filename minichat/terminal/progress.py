@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO
 
-from minichat.terminal.output import columns, is_moving, styled, write
+from minichat.terminal.output import columns, is_moving, say, styled, write
 from minichat.terminal.sanitize import clean_line
 from minichat.terminal.units import format_bytes, format_duration
 
@@ -69,6 +69,11 @@ class WorkProgress:
         self._said = False
         self._samples: deque[tuple[float, int]] = deque()
         self._done = 0
+
+    @staticmethod
+    def note(text: str) -> None:
+        """A remark on a line of its own, before the work begins."""
+        say(text, "dim", stream=sys.stderr)
 
     def __enter__(self) -> WorkProgress:
         self._start_s = self._said_s = self._clock()
