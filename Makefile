@@ -37,6 +37,8 @@ fmt: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 	$(PIP) --upgrade pip
 	$(PIP) --editable .
+	@$(PIP) --editable '.[fast]' --only-binary numba,llvmlite 2>/dev/null || \
+		echo "numba could not be installed: conversions will be slower, to the same bytes." >&2
 	@touch $@
 
 .venv/installed-dev: .venv/installed
