@@ -53,8 +53,9 @@ def main() -> None:
 def convert(folder: Path, quick: bool) -> None:
     parameters = made(folder, "large", *(["2"] if quick else []))
     print(
-        f"\na random checkpoint of {parameters / 1e6:.0f} million parameters in bf16, {os.cpu_count()} processors, "
-        "its files in the page cache"
+        f"\na random checkpoint of {parameters / 1e6:.0f} million parameters in bf16; {os.cpu_count()} processors; "
+        "files in the page cache\n"
+        "two steps: to bf16 by minichat, which is quicker than convert_hf_to_gguf.py; then llama_model_quantize"
     )
     conversions.measure(folder / "large", folder / "scratch", 1 if quick else 3)
     shutil.rmtree(folder / "large")
