@@ -80,7 +80,7 @@ def one_shot(model: str, prompt: str, tokens: str, ctx: str) -> None:
 
         llama_cpp.llama_cpp.llama_model_default_params = without_amx
     llama = llama_cpp.Llama(model, n_ctx=int(ctx), verbose=False)
-    answer = llama.create_completion(f"<s>[INST]{prompt}[/INST]", max_tokens=int(tokens), temperature=0)
+    answer: Any = llama.create_completion(f"<s>[INST]{prompt}[/INST]", max_tokens=int(tokens), temperature=0)
     print(answer["choices"][0]["text"])
 
 
