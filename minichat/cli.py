@@ -266,6 +266,28 @@ def cp(
 
 
 @app.command(
+    short_help="Check that models are whole.",
+    epilog="\b\nExamples:\n  minichat verify\n  minichat verify demo\n  minichat verify ./model.gguf --json",
+)
+def verify(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A name in the store, or a .gguf file. Without: all models.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that models are whole: their files' size, header and sha256 are what the store has recorded.
+
+    Of a .gguf file elsewhere, only the header can be checked. The exit code is 3 if anything is damaged.
+    """
+    from minichat import verification
+    from minichat.store import Store
+    from minichat.terminal.progress import WorkProgress
+
+    if not verification.show_verdicts(verification.verify(model, Store.default(), WorkProgress), as_json):
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command(
     short_help="Print the exact prompt that a model sees.",
     epilog="\b\nExamples:\n"
     '  echo \'[{"role": "user", "content": "Hello"}]\' | minichat render demo --messages -\n'

@@ -57,7 +57,7 @@ def resolve(text: str, store: Store, show_work: ShowWork) -> Model:
     Raises UsageError for what can be no name, DataError for a model that does not exist, and whatever converting
     raises.
     """
-    if _is_path(text):
+    if is_path(text):
         return _from_path(_expanded(text), store, show_work)
     wanted = ModelName.parse(text)
     if wanted.name == DEMO:
@@ -108,7 +108,8 @@ def check_free(name: ModelName) -> ModelName:
     return name
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether MODEL is a path, and no name."""
     return "/" in text or "\\" in text or text.startswith((".", "~")) or text.lower().endswith(".gguf")
 
 

@@ -1,0 +1,172 @@
+"""Whether models are whole: `minichat verify`.
+
+Of a model in the store: its manifest makes sense, its file is there, is as long as it was, begins with a sound GGUF
+header, and has the sha256 that it is named by. Of a file elsewhere only the header can be judged. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convert.gguf_file import read_header
+from minichat.models import ShowWork, is_path
+from minichat.store import Manifest, ModelName, Store
+from minichat.terminal import tables
+from minichat.terminal.output import print_error, print_json, say
+from minichat.terminal.units import format_bytes
+from quant.errors import DataError, GgufError
+
+_CHUNK_BYTES = 1 << 20
+_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found out about one model.
+
+    problem: what is wrong, None if nothing is. advice: what to do about it. hash_checked: whether there is a recorded
+    hash, and the content was held against it.
+    """
+
+    name: str
+    file: Path
+    size_bytes: int
+    hash_checked: bool = False
+    problem: str | None = None
+    advice: str = ""
+
+
+def verify(wanted: str | None, store: Store, show_work: ShowWork) -> list[Verdict]:
+    """The verdict on MODEL, a name in the store or a path; None: on every model in the store, damaged manifests too.
+
+    Raises UsageError for what can be no name, DataError for what is neither a model here nor a file.
+    """
+    if wanted is not None and is_path(wanted):
+        return [_judge_file(Path(wanted))]
+    damaged = store.damaged()
+    if wanted is None:
+        models = store.models()
+    else:
+        name = ModelName.parse(wanted)
+        if (path := store.manifest_path(name)) in damaged:
+            return [_judge_manifest(path, damaged[path])]
+        models, damaged = [store.get(name)], {}
+    verdicts = _judge_models(models, store, show_work) if models else []
+    return verdicts + [_judge_manifest(path, problem) for path, problem in damaged.items()]
+
+
+def show_verdicts(verdicts: list[Verdict], as_json: bool) -> bool:
+    """A table, or JSON, on stdout, and on stderr one line for each damaged model. Whether all are whole."""
+    if as_json:
+        print_json([_facts(verdict) for verdict in verdicts])
+    elif not verdicts:
+        say("no models here yet; try: minichat run demo", stream=sys.stderr)
+    else:
+        rows = [(v.name, format_bytes(v.size_bytes), _result(v)) for v in verdicts]
+        tables.print_table(("NAME", "SIZE", "RESULT"), rows, sys.stdout)
+    damaged = [verdict for verdict in verdicts if verdict.problem is not None]
+    for verdict in damaged:
+        print_error(f"{verdict.name} is damaged: {verdict.problem}; {verdict.advice}")
+    return not damaged
+
+
+def _result(verdict: Verdict) -> str:
+    if verdict.problem is not None:
+        return "damaged"
+    return "whole" if verdict.hash_checked else "sound header; no hash is recorded outside the store"
+
+
+def _facts(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": verdict.name,
+        "file": str(verdict.file),
+        "size_bytes": verdict.size_bytes,
+        "whole": verdict.problem is None,
+        "hash_checked": verdict.hash_checked,
+        "problem": verdict.problem,
+    }
+
+
+def _judge_file(path: Path) -> Verdict:
+    path = path.expanduser()
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: verify checks models in the store and .gguf files")
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    verdict = Verdict(path.name, path, path.stat().st_size, advice="fetch it or convert it again")
+    return replace(verdict, problem=_header_problem(path))
+
+
+def _judge_manifest(path: Path, problem: str) -> Verdict:
+    name = f"{path.parent.name}:{path.stem}"
+    advice = f"delete {path} and convert the model again"
+    return Verdict(name, path, 0, problem=f"{path}: {problem}", advice=advice)
+
+
+def _judge_models(models: list[Manifest], store: Store, show_work: ShowWork) -> list[Verdict]:
+    """A file that several names share is read once."""
+    files = {(m.blob, m.size_bytes): m for m in reversed(models)}  # the first of the names
+    total, done = sum(m.size_bytes for m in files.values()), 0
+    title = models[0].full_name if len(models) == 1 else f"{len(models)} models"
+    verdicts = {}
+    with show_work(f"verifying {title}") as work:
+
+        def on_read(n_bytes: int) -> None:
+            work.update(done + n_bytes, total, model.full_name)
+
+        for key, model in reversed(files.items()):
+            verdicts[key] = _judge(model, store, on_read)
+            done += model.size_bytes
+    return [_named(verdicts[m.blob, m.size_bytes], m) for m in models]
+
+
+def _named(verdict: Verdict, model: Manifest) -> Verdict:
+    advice = f"remove it with `minichat rm {model.full_name}` and convert it again from {model.source}"
+    return replace(verdict, name=model.full_name, advice=advice)
+
+
+def _judge(model: Manifest, store: Store, on_read: Callable[[int], None]) -> Verdict:
+    if not store.has_file(model):
+        return Verdict(model.full_name, store.root / "blobs" / model.blob, 0, problem="its file is missing")
+    path = store.path(model)
+    verdict = Verdict(model.full_name, path, path.stat().st_size)
+    if verdict.size_bytes != model.size_bytes:
+        size = f"its file has {verdict.size_bytes:,} bytes, and had {model.size_bytes:,}"
+        return replace(verdict, problem=size)
+    if (problem := _header_problem(path)) is not None:
+        return replace(verdict, problem=problem)
+    if (recorded := _BLOB.fullmatch(model.blob)) is None:
+        return replace(verdict, problem="its manifest names no sha256")
+    try:
+        found = _sha256(path, on_read)
+    except BrokenPipeError:  # whoever was told of the progress has left
+        raise
+    except OSError as error:
+        return replace(verdict, problem=f"{path} cannot be read: {error.strerror or error}")
+    if found != recorded[1]:
+        return replace(verdict, hash_checked=True, problem=f"its content has changed (sha256 {found})")
+    return replace(verdict, hash_checked=True)
+
+
+def _header_problem(path: Path) -> str | None:
+    try:
+        read_header(path)
+    except GgufError as error:
+        return str(error)
+    return None
+
+
+def _sha256(path: Path, on_read: Callable[[int], None]) -> str:
+    digest, buffer, done = hashlib.sha256(), memoryview(bytearray(_CHUNK_BYTES)), 0
+    with path.open("rb", buffering=0) as file:
+        while n_bytes := file.readinto(buffer):
+            digest.update(buffer[:n_bytes])
+            done += n_bytes
+            on_read(done)
+    return digest.hexdigest()
