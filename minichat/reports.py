@@ -19,10 +19,14 @@ from minichat.terminal.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from convert.gguf_file import GgufHeader
     from minichat.models import Model
     from minichat.store import Manifest
 
 _PACKAGES = ("minichat", "llama-cpp-python", "numpy", "tiktoken", "rich", "prompt-toolkit", "typer")
+_NO_WEIGHTS = ".attn_sinks.weight"  # constants that switch the sinks of a ragged model's graph off
+_SHORT_REVISION = 12
+_MAX_TEXT = 1000  # characters of a field: room for a path, not for a flood
 
 
 def show_list(models: Sequence[Manifest], as_json: bool) -> None:
@@ -39,42 +43,93 @@ def show_list(models: Sequence[Manifest], as_json: bool) -> None:
 
 
 def show_model(model: Model, as_json: bool) -> None:
+    """What a GGUF's header tells. Metadata may hold anything: what is not of its kind counts as missing."""
     from convert.gguf_file import read_header
-    from quant.types import target_by_file_type
+    from minichat.attention import in_words
 
     header = read_header(model.path)
-    metadata = header.metadata
-    architecture = metadata.get("general.architecture", "unknown")
-    file_type = metadata.get("general.file_type")
-    target = target_by_file_type(file_type) if isinstance(file_type, int) else None
-    kinds = Counter(tensor.kind.name for tensor in header.tensors)
-    facts: dict[str, Any] = {
-        "name": model.name,
-        "file": str(model.path),
-        "size_bytes": header.file_bytes,
-        "architecture": architecture,
-        "parameters": sum(math.prod(tensor.shape) for tensor in header.tensors),
-        "quantization": target.name if target else None,
-        "template": metadata.get("minichat.template"),
-        "context_length": metadata.get(f"{architecture}.context_length"),
-        "layers": metadata.get(f"{architecture}.block_count"),
-        "width": metadata.get(f"{architecture}.embedding_length"),
-        "heads": metadata.get(f"{architecture}.attention.head_count"),
-        "kv_heads": metadata.get(f"{architecture}.attention.head_count_kv"),
-        "vocabulary": len(tokens) if isinstance(tokens := metadata.get("tokenizer.ggml.tokens"), list) else None,
-        "licence": metadata.get("general.license"),
-        "tensors": dict(kinds.most_common()),
-    }
+    facts = {"name": model.name, "file": str(model.path), "size_bytes": header.file_bytes, **_header_facts(header)}
+    attention = facts.pop("attention")
     if as_json:
-        print_json(facts)
+        print_json(facts | {"attention": asdict(attention) if attention else None})
         return
-    for key in ("context_length", "vocabulary"):
-        facts[key] = f"{facts[key]:,} tokens" if isinstance(facts[key], int) else facts[key]
-    facts["size"] = format_bytes(facts.pop("size_bytes"))
-    facts["parameters"] = f"{facts['parameters']:,}"
-    facts["template"] = facts["template"] or "none: a base model"
-    facts["tensors"] = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    tables.print_fields([(key.replace("_", " "), str(value)) for key, value in facts.items() if value], sys.stdout)
+    source, bits = facts["source"], facts["bits_per_weight"]
+    licence = dict.fromkeys(filter(None, (facts["licence"], facts["licence_name"], facts["licence_link"])))
+    revision = (source["revision"] or "")[:_SHORT_REVISION] if source["repo"] else source["revision"]
+    context, vocabulary = facts["context_length"], facts["vocabulary"]
+    lines = {
+        "name": facts["name"],
+        "file": facts["file"],
+        "architecture": facts["architecture"],
+        "parameters": f"{facts['parameters']:,}",
+        "quantization": ", ".join(filter(None, (facts["quantization"], bits and f"{bits:.2f} bits per weight"))),
+        "template": facts["template"] or "none: a base model",
+        "context length": f"{context:,} tokens" if context else None,
+        "attention": in_words(attention) if attention else None,
+        "layers": facts["layers"],
+        "width": facts["width"],
+        "heads": facts["heads"],
+        "kv heads": facts["kv_heads"],
+        "vocabulary": f"{vocabulary:,} tokens" if vocabulary else None,
+        "source": " @ ".join(filter(None, (source["repo"], revision))),
+        "licence": ", ".join(licence),
+        "notice": facts["notice"],
+        "made by": f"minichat {facts['minichat_version']}" if facts["minichat_version"] else None,
+        "recipe": facts["recipe"],
+        "tensors": ", ".join(f"{count} {kind}" for kind, count in facts["tensors"].items()),
+        "size": format_bytes(facts["size_bytes"]),
+    }
+    tables.print_fields([(name, _bounded(str(value))) for name, value in lines.items() if value], sys.stdout)
+
+
+def _header_facts(header: GgufHeader) -> dict[str, Any]:
+    from minichat.attention import read_attention
+    from quant.types import target_by_file_type
+
+    metadata = header.metadata
+
+    def text(key: str) -> str | None:
+        return value if isinstance(value := metadata.get(key), str) else None
+
+    def count(key: str) -> int | None:
+        return value if type(value := metadata.get(key)) is int else None
+
+    def texts(key: str) -> list[str]:
+        value = metadata.get(key)
+        return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
+
+    architecture = text("general.architecture") or "unknown"
+    file_type = count("general.file_type")
+    target = None if file_type is None else target_by_file_type(file_type)
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    weights = [tensor for tensor in header.tensors if not tensor.name.endswith(_NO_WEIGHTS)]
+    parameters = sum(math.prod(tensor.shape) for tensor in weights)
+    return {
+        "architecture": architecture,
+        "parameters": parameters,
+        "quantization": target.name if target else None,
+        "bits_per_weight": 8 * sum(tensor.nbytes for tensor in weights) / parameters if parameters else None,
+        "template": text("minichat.template"),
+        "context_length": count(f"{architecture}.context_length"),
+        "attention": read_attention(metadata, architecture),
+        "layers": count(f"{architecture}.block_count"),
+        "width": count(f"{architecture}.embedding_length"),
+        "heads": count(f"{architecture}.attention.head_count"),
+        "kv_heads": count(f"{architecture}.attention.head_count_kv"),
+        "vocabulary": len(tokens) if isinstance(tokens, list) else None,
+        "licence": text("general.license"),
+        "licence_name": text("general.license.name"),
+        "licence_link": text("general.license.link"),
+        "notice": text("minichat.notice"),
+        "source": {
+            "repo": text("minichat.source.repo"),
+            "revision": text("minichat.source.revision"),
+            "sha256": dict(zip(texts("minichat.source.files"), texts("minichat.source.sha256"), strict=False)),
+        },
+        "minichat_version": text("minichat.version"),
+        "recipe": text("minichat.recipe"),
+        "tensors": dict(Counter(tensor.kind.name for tensor in header.tensors).most_common()),
+    }
 
 
 def show_converted(name: str, size_bytes: int, digest: str, as_json: bool) -> None:
@@ -138,6 +193,10 @@ def show_doctor(as_json: bool) -> None:
         ("models", f"{len(models)}, {format_bytes(facts['models_bytes'])}"),
     ]
     tables.print_fields(rows, sys.stdout)
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
 
 
 def _parameters(count: int) -> str:
