@@ -22,6 +22,7 @@ from pathlib import Path
 from tests.bench import chat, conversions
 from tests.bench.measure import run
 
+ROOT = Path(__file__).parents[2]
 PARTS = ("exact", "convert", "memory", "chat")
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="minichat-bench-") as name:
         folder = Path(name)
         os.environ["MINICHAT_HOME"] = str(folder / "home")
-        os.environ["NUMBA_CACHE_DIR"] = str(folder / "numba")  # so that the first conversion compiles
+        os.environ["PYTHONPATH"] = str(copied(folder / "program"))
         if "exact" in parts:
             (folder / "exact").mkdir()
             subprocess.run([sys.executable, "-m", "tests.bench.exactness", str(folder / "exact")], check=True)
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def convert(folder: Path, quick: bool) -> None:
-    parameters = made(folder, "large", *(["2"] if quick else []))
+    parameters = made(folder, "large", *(["6"] if quick else []))
     print(
         f"\na random checkpoint of {parameters / 1e6:.0f} million parameters in bf16; {os.cpu_count()} processors; "
         "files in the page cache\n"
@@ -67,6 +68,13 @@ def talk(folder: Path, quick: bool) -> None:
     conversions.ours(folder / "chat", folder / "scratch", "q4_K_M")
     print(f"\na random model of {parameters / 1e6:.0f} million parameters in q4_K_M")
     chat.measure(model, 1 if quick else 5)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the program as it comes, without compiled kernels: the first conversion makes them, beside it."""
+    for room in ("quant", "convert", "minichat"):
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "model"))
+    return folder
 
 
 def made(folder: Path, kind: str, *more: str) -> int:

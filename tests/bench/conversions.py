@@ -33,6 +33,7 @@ def measure(checkpoint: Path, scratch: Path, rounds: int) -> None:
     )
     row("to q4_K_M, s", median(mine, "seconds"), median(other, "seconds"), "below 0.20")
     row("  of them llama_model_quantize", None, sorted(float(done.output) for done in other)[len(other) // 2])
+    row("  processor time, s", median(mine, "cpu_seconds"), median(other, "cpu_seconds"))
     row("  most memory, MB", median(mine, "megabytes"), median(other, "megabytes"), "ours below 600 MB", 0)
     row("  temporary disk, MB", median(mine, "temporary_mb"), median(other, "temporary_mb"), "none", 0)
     slow = ours(checkpoint, scratch, "q4_K_M", WITHOUT_FAST)

@@ -27,6 +27,7 @@ class CommandFailed(SystemExit):
 @dataclass(frozen=True)
 class Run:
     seconds: float
+    cpu_seconds: float  # of all cores
     megabytes: float  # resident, at most
     output: str
     temporary_mb: float = 0.0  # on disk, at most, beyond what was left at the end
@@ -47,7 +48,9 @@ def run(command: Sequence[str], folder: Path | None = None) -> Run:
         out.seek(0)
         output = out.read().decode(errors="replace")
     megabytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-    return Run(took, megabytes, output, (max(samples) - samples[-1]) / 1e6 if samples else 0.0)
+    return Run(
+        took, usage.ru_utime + usage.ru_stime, megabytes, output, (max(samples) - samples[-1]) / 1e6 if samples else 0.0
+    )
 
 
 @contextlib.contextmanager
