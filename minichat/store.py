@@ -170,7 +170,11 @@ class Store:
             blob.parent.mkdir(parents=True, exist_ok=True)
             file.replace(blob)
             sync_folder(blob.parent)
-            self._name(manifest)
+            try:
+                self._name(manifest)
+            except BaseException:
+                self._drop_blob(manifest.blob)
+                raise
         return blob
 
     def copy(self, source: ModelName, destination: ModelName) -> Manifest:
