@@ -47,6 +47,7 @@ class Llama:
         self._vocab = c.llama_model_get_vocab(self._model)
         self.vocabulary: int = c.llama_vocab_n_tokens(self._vocab)
         self.ctx_train: int = c.llama_model_n_ctx_train(self._model)
+        self._window: int = c.llama_model_n_swa(self._model)  # tokens; 0 if all layers attend to everything
         self.threads = options.threads or physical_cores()
         self.ctx = 0
         if not options.vocab_only:
@@ -130,14 +131,24 @@ class Llama:
             if ours != asked:
                 break
             shared += 1
-        c = self._c
         if shared < len(self.cached):
-            window_start = c.llama_memory_seq_pos_min(self._memory, 0)
-            if window_start > 0 or not c.llama_memory_seq_rm(self._memory, 0, shared, -1):
+            kept_from = self._c.llama_memory_seq_pos_min(self._memory, 0)  # -1: no position at all
+            if not 0 <= kept_from <= self._needed_from(shared) or not self._cut(shared):
                 self.clear()
                 return 0
             del self.cached[shared:]
         return shared
+
+    def _needed_from(self, position: int) -> int:
+        """The first position that a token at `position` attends to in the layers that have a window.
+
+        llama.cpp's window holds the token itself. Its cache for those layers keeps what the window and a batch hold.
+        """
+        return max(0, position + 1 - self._window) if self._window else 0
+
+    def _cut(self, position: int) -> bool:
+        """Takes this position and all later ones out of the KV cache, if that is possible."""
+        return bool(self._c.llama_memory_seq_rm(self._memory, 0, position, -1))
 
     def clear(self) -> None:
         """Empties the KV cache."""
@@ -155,7 +166,7 @@ class Llama:
         if status == 0:
             self.cached.extend(ids)
             return True
-        if not c.llama_memory_seq_rm(self._memory, 0, len(self.cached), -1):
+        if not self._cut(len(self.cached)):
             self.clear()
         if status == _ABORTED:
             return False
