@@ -1,54 +1,200 @@
-"""Rows of float32 to the bytes of blocks, on all cores, with ggml's own quantizers.
+"""Rows of weights to the bytes of blocks, and back.
 
-`quantize` does one chunk of whole rows on the calling thread; `stream` does many, in order, over a thread pool whose
-memory is bounded. ggml is reached through ctypes, which releases the interpreter's lock while C runs, so that plain
-threads use all cores. Only libggml-base is loaded: llama_cpp itself is not imported.
+    make_quantizer   for a whole conversion: with the compiled kernels once they are ready, with ggml's until then
+    quantize         one chunk of rows with ggml's kernels
+    dequantize       blocks to float32, as the engine reads them
+    pack_q8_0        int8 weights to Q8_0 blocks, as they are
+
+The bytes do not depend on the kernels that made them. Weights come as float32, or as the bits of bfloat16 in a uint16
+array. All of it may be called by many threads at once and lets them run side by side: the work is done by C, compiled
+code and numpy, which release the interpreter's lock.
 """
 
-import ctypes
-import functools
-import importlib.util
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.errors import QuantError
-from quant.types import QuantType
+from quant import fast, ggml
+from quant.errors import QuantError, UsageError
+from quant.types import QuantType, by_name
 
+Rows = NDArray[np.float32] | NDArray[np.uint16]
+
+_PIECE = 1 << 16  # weights made float32 and quantized at a time: with their blocks they stay in a core's cache
 _LARGEST_SQUARABLE = 2.0**55  # its square, times 256, is a finite float32
+_HIGH_HALF = 1 if np.little_endian else 0  # which half of a float32 a bfloat16 is
 
-Job = Callable[[], "NDArray[np.uint8]"]
+
+class Quantizer:
+    """Rows to blocks for one conversion. Made by `make_quantizer`."""
+
+    def __init__(self, kernels: fast.FastKernels | None) -> None:
+        self._kernels = kernels
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the compiled kernels are at work by now."""
+        return self._kernels is not None and self._kernels.ready
+
+    def quantize(self, rows: Rows, kind: QuantType, tensor: str) -> NDArray[np.uint8]:
+        """Blocks of whole rows. rows: (n, columns) or (columns,), float32 or bits of bfloat16 -> (bytes,).
+
+        QuantError, naming `tensor`, if rows do not fill blocks of `kind`, or if a weight is NaN or infinite, or too
+        large for the float16 scales of `kind`.
+        """
+        return _quantize(rows, kind, tensor, self._kernels)
 
 
-def quantize(rows: NDArray[np.float32], kind: QuantType, tensor: str) -> NDArray[np.uint8]:
-    """Blocks of whole rows. rows: (n, columns) or (columns,), C order -> (bytes,); columns fill blocks of `kind`.
+def make_quantizer(n_weights: int, search: str = "standard") -> Quantizer:
+    """A quantizer for a conversion with `n_weights` weights of Q4_K, Q5_K and Q6_K in all.
 
-    QuantError, naming `tensor`, if a weight is NaN or infinite, or too large for the float16 scales of `kind`.
+    If they are many, and numba is installed, the compiled kernels are made ready in the background. UsageError for a
+    `search` that there is not.
     """
+    if search != "standard":
+        raise UsageError(f"unknown search {search!r}: there is only standard")
+    if fast.installed() and fast.pays(n_weights, _usable_cores()):
+        return Quantizer(fast.FastKernels())
+    return Quantizer(None)
+
+
+def fast_kernels_installed() -> bool:
+    """Whether numba is there, which is not imported for that."""
+    return fast.installed()
+
+
+def quantize(rows: Rows, kind: QuantType, tensor: str) -> NDArray[np.uint8]:
+    """`Quantizer.quantize` with ggml's kernels."""
+    return _quantize(rows, kind, tensor, None)
+
+
+def dequantize(blocks: NDArray[np.uint8], kind: QuantType) -> NDArray[np.float32]:
+    """The weights that the engine sees: (bytes,), whole blocks -> (n,). QuantError for a type that ggml cannot read.
+
+    >>> dequantize(quantize(np.float32([1, -2]), by_name("bf16"), "w"), by_name("bf16")).tolist()
+    [1.0, -2.0]
+    """
+    n_blocks, rest = divmod(blocks.size, kind.block_bytes)
+    if rest:
+        raise QuantError(f"{blocks.size} bytes are no whole blocks of {kind.block_bytes} ({kind.name})")
+    blocks = np.ascontiguousarray(blocks).reshape(-1)
+    if kind.name == "f32":
+        return blocks.view(np.float32)
+    weights = np.empty(n_blocks * kind.block_weights, np.float32)
+    ggml.dequantize(blocks, kind, weights)
+    return weights
+
+
+def pack_q8_0(codes: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Weights that are int8 already, as Q8_0 blocks, without loss: codes (rows, columns), scales (rows,) -> (bytes,).
+
+    None where that cannot be: a scale is no finite float16, or rows do not fill blocks of 32.
+
+        block of 34 bytes: | scale f16 | 32 codes |
+    """
+    kind = by_name("q8_0")
+    n_rows, columns = codes.shape
+    with np.errstate(over="ignore", invalid="ignore"):
+        halves = scales.astype(np.float16)
+        exact = np.isfinite(halves) & (halves.astype(np.float32) == scales)
+    if columns % kind.block_weights or not exact.all():
+        return None
+    blocks = np.empty((n_rows, columns // kind.block_weights, kind.block_bytes), np.uint8)
+    blocks[:, :, :2] = halves.astype("<f2").view(np.uint8).reshape(n_rows, 1, 2)
+    blocks[:, :, 2:] = codes.view(np.uint8).reshape(n_rows, -1, kind.block_weights)
+    return blocks.reshape(-1)
+
+
+def _quantize(rows: Rows, kind: QuantType, tensor: str, kernels: fast.FastKernels | None) -> NDArray[np.uint8]:
     columns = rows.shape[-1]
     if columns % kind.block_weights:
         raise QuantError(
             f"{tensor}: rows of {columns} weights do not fill blocks of {kind.block_weights} ({kind.name})"
         )
-    if not rows.size:
+    flat = cast("Rows", np.ascontiguousarray(rows).reshape(-1))  # (n,)
+    if not flat.size:
         return np.empty(0, np.uint8)
-    rows = np.ascontiguousarray(rows, np.float32)
-    _check_weights(rows, kind, tensor)
+    _check_weights(flat, kind, tensor)
+    if kind.name == ("bf16" if flat.dtype == np.uint16 else "f32"):
+        return flat.view(np.uint8)
     if kind.name == "f32":
-        return rows.reshape(-1).view(np.uint8)
-    n_rows = rows.size // columns
-    blocks = np.empty(kind.nbytes(rows.size), np.uint8)
-    written = _ggml().ggml_quantize_chunk(kind.ggml_id, rows.ctypes.data, blocks.ctypes.data, 0, n_rows, columns, None)
-    if written != blocks.size:
-        raise QuantError(f"{tensor}: ggml wrote {written} bytes of {kind.name} where {blocks.size} were due")
+        return _Widener(flat.size).widen(flat).view(np.uint8)
+    kernel = kernels.get(kind.name) if kernels is not None else None
+    widener = _Widener(min(flat.size, _PIECE))
+    blocks = np.empty(kind.nbytes(flat.size), np.uint8)
+    for first in range(0, flat.size, _PIECE):
+        weights = widener.widen(flat[first : first + _PIECE])
+        made = blocks[kind.nbytes(first) : kind.nbytes(first + weights.size)]
+        if kernel is not None:
+            kernel(weights, made)
+        else:
+            ggml.quantize(weights, kind, made)
     _check_scales(blocks, kind, tensor)
     return blocks
+
+
+class _Widener:
+    """Weights to float32, in one array that is used again: aligned and writable, as compiled kernels want theirs."""
+
+    def __init__(self, size: int) -> None:
+        self._weights = np.zeros(size, np.float32)
+        # The lower halves stay zero.
+        self._high_halves = self._weights.view(np.uint16)[_HIGH_HALF::2]
+
+    def widen(self, weights: Rows) -> NDArray[np.float32]:
+        """weights: (n,), all float32 or all bits of bfloat16 -> (n,), good until the next call."""
+        n = weights.size
+        if weights.dtype == np.uint16:
+            self._high_halves[:n] = weights
+        else:
+            self._weights[:n] = weights
+        return self._weights[:n]
+
+
+def _check_weights(weights: Rows, kind: QuantType, tensor: str) -> None:
+    """weights: (n,)"""
+    if weights.dtype == np.uint16:
+        # A bfloat16 without its sign grows as its bits do; infinity is 0x7F80, and NaNs are beyond.
+        size = max(int(weights.max()) & 0x7FFF, int(weights.view(np.int16).max()))
+        largest = float(np.array([size << 16], np.uint32).view(np.float32)[0])
+    else:
+        with np.errstate(invalid="ignore"):
+            # Both pass NaN on, and need no array of flags.
+            low, high = float(weights.min()), float(weights.max())
+        largest = math.nan if math.isnan(low) or math.isnan(high) else max(-low, high)
+    if not math.isfinite(largest):
+        bad = "NaN" if math.isnan(largest) else "infinite"
+        raise QuantError(f"{tensor} holds {bad} weights: the checkpoint is damaged")
+    # Beyond this a quantizer's sums of squares overflow, and Q6_K makes zeros of the block without a word.
+    if kind.scale_offsets and largest > _LARGEST_SQUARABLE:
+        raise QuantError(_too_large(tensor, kind))
+
+
+def _check_scales(blocks: NDArray[np.uint8], kind: QuantType, tensor: str) -> None:
+    table = blocks.reshape(-1, kind.block_bytes)  # (blocks, block_bytes)
+    for offset in kind.scale_offsets:
+        # A float16 whose five exponent bits are all set is infinite or NaN; they stand in its upper byte.
+        if ((table[:, offset + 1] & 0x7C) == 0x7C).any():
+            raise QuantError(_too_large(tensor, kind))
+
+
+def _too_large(tensor: str, kind: QuantType) -> str:
+    return f"{tensor} holds weights too large for {kind.name}: convert to bf16 or f32"
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+Job = Callable[[], "NDArray[np.uint8]"]
 
 
 def stream(jobs: Iterable[Job], threads: int, ahead: int) -> Generator[NDArray[np.uint8], None, None]:
@@ -68,54 +214,3 @@ def stream(jobs: Iterable[Job], threads: int, ahead: int) -> Generator[NDArray[n
             yield begun.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _check_weights(rows: NDArray[np.float32], kind: QuantType, tensor: str) -> None:
-    with np.errstate(invalid="ignore"):
-        low, high = float(rows.min()), float(rows.max())  # both pass NaN on, and need no array of flags
-    if not (math.isfinite(low) and math.isfinite(high)):
-        bad = "NaN" if math.isnan(low) or math.isnan(high) else "infinite"
-        raise QuantError(f"{tensor} holds {bad} weights: the checkpoint is damaged")
-    # Beyond this a quantizer's sums of squares overflow, and Q6_K makes zeros of the block without a word.
-    if kind.scale_offsets and max(-low, high) > _LARGEST_SQUARABLE:
-        raise QuantError(_too_large(tensor, kind))
-
-
-def _check_scales(blocks: NDArray[np.uint8], kind: QuantType, tensor: str) -> None:
-    table = blocks.reshape(-1, kind.block_bytes)  # (blocks, block_bytes)
-    for offset in kind.scale_offsets:
-        # A float16 whose five exponent bits are all set is infinite or NaN; they stand in its upper byte.
-        if ((table[:, offset + 1] & 0x7C) == 0x7C).any():
-            raise QuantError(_too_large(tensor, kind))
-
-
-def _too_large(tensor: str, kind: QuantType) -> str:
-    return f"{tensor} holds weights too large for {kind.name}: convert to bf16 or f32"
-
-
-@functools.cache
-def _ggml() -> Any:
-    """libggml-base, loaded and initialised once."""
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or not spec.submodule_search_locations:
-        raise QuantError("llama-cpp-python is not installed: install minichat again")
-    folder = Path(next(iter(spec.submodule_search_locations))) / "lib"
-    names = ("libggml-base.so", "libggml-base.dylib", "ggml-base.dll", "libggml-base.dll")
-    found = next((folder / name for name in names if (folder / name).exists()), None)
-    if found is None:
-        raise QuantError(f"{folder} holds no ggml library: install llama-cpp-python again")
-    try:
-        library = ctypes.CDLL(str(found))
-    except OSError as error:
-        raise QuantError(f"{found} cannot be loaded ({error}): install llama-cpp-python again") from error
-    library.ggml_quantize_chunk.restype = ctypes.c_size_t
-    library.ggml_quantize_chunk.argtypes = (
-        ctypes.c_int,  # type
-        ctypes.c_void_p,  # float32 weights
-        ctypes.c_void_p,  # blocks
-        ctypes.c_int64,  # first weight
-        ctypes.c_int64,  # rows
-        ctypes.c_int64,  # weights per row
-        ctypes.c_void_p,  # importance matrix
-    )
-    return library

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {"quant": {"quant"}, "convert": {"quant", "convert"}, "minichat": {"quant", "convert", "minichat"}}
 # Third-party packages that only some rooms may touch: path prefixes of their importers.
 DOORS = {
-    "llama_cpp": ("minichat/engine/binding.py", "quant/kernels.py", "minichat/demo/training/"),
+    "llama_cpp": ("minichat/engine/binding.py", "quant/ggml.py", "minichat/demo/training/"),
     "rich": ("minichat/terminal/",),
     "prompt_toolkit": ("minichat/terminal/",),
     "huggingface_hub": ("minichat/hub.py",),
