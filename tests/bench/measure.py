@@ -48,9 +48,9 @@ def run(command: Sequence[str], folder: Path | None = None) -> Run:
         out.seek(0)
         output = out.read().decode(errors="replace")
     megabytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-    return Run(
-        took, usage.ru_utime + usage.ru_stime, megabytes, output, (max(samples) - samples[-1]) / 1e6 if samples else 0.0
-    )
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    temporary_mb = (max(samples) - samples[-1]) / 1e6 if samples else 0.0
+    return Run(took, cpu_seconds, megabytes, output, temporary_mb)
 
 
 @contextlib.contextmanager
