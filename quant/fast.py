@@ -33,7 +33,7 @@ _GGML_WEIGHTS_PER_S = 15_000_000  # of Q4_K, by one core
 _LOADING_PAYS_S = 0.8
 _COMPILING_PAYS_S = 12.0
 _FOLDER = Path(__file__).parent
-_CACHED = "__pycache__/*.nbi"
+_CACHED, _CACHED_LAST = "__pycache__/*.nbi", "__pycache__/fast_q6k._quantize-*.nbi"
 _SOURCES = ("fast_q4k.py", "fast_q6k.py", "lanes.py")
 
 
@@ -107,8 +107,8 @@ def _agrees(name: str, kernel: "Kernel") -> bool:
 
 
 def _is_compiled() -> bool:
-    """Whether numba's cache beside the modules holds code, newer than they are."""
-    return any(_FOLDER.glob(_CACHED)) and not _stale()
+    """Whether numba's cache beside the modules holds all the code, newer than they are."""
+    return any(_FOLDER.glob(_CACHED_LAST)) and not _stale()
 
 
 def _stale() -> list[Path]:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from quant.errors import QuantError
-from quant.kernels import Job, quantize, stream
+from quant.kernels import Job, dequantize, pack_q8_0, quantize, stream
 from quant.types import by_name, parse_target
 
 KINDS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q5_0", "q5_1", "q4_K", "q5_K", "q6_K")
@@ -79,13 +79,77 @@ def test_float16_rounds_to_nearest_even_as_numpy() -> None:
         assert quantize(rows, by_name("f16"), "w").tobytes() == rows.astype(np.float16).tobytes()
 
 
+def bits(rows: Rows) -> NDArray[np.uint16]:
+    """Cut to bfloat16."""
+    return (rows.view(np.uint32) >> 16).astype(np.uint16)
+
+
 @pytest.mark.parametrize("kind", KINDS)
+def test_bits_of_bfloat16_are_quantized_as_the_numbers_they_stand_for(kind: str) -> None:
+    for name, rows in samples().items():
+        cut = (rows.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        assert quantize(bits(rows), by_name(kind), "w").tobytes() == quantize(cut, by_name(kind), "w").tobytes(), name
+
+
+def test_every_bfloat16() -> None:
+    """To float32 and back exactly, and to float16 as numpy rounds."""
+    every = np.arange(1 << 16, dtype=np.uint16)
+    every = every[(every & 0x7F80) != 0x7F80]  # finite
+    numbers = (every.astype(np.uint32) << 16).view(np.float32)
+    assert quantize(every, by_name("bf16"), "w").tobytes() == every.tobytes()
+    assert quantize(numbers, by_name("bf16"), "w").tobytes() == every.tobytes()
+    assert quantize(every, by_name("f32"), "w").tobytes() == numbers.tobytes()
+    assert dequantize(every.view(np.uint8), by_name("bf16")).tobytes() == numbers.tobytes()
+    fits = abs(numbers) < 65520
+    assert quantize(every[fits], by_name("f16"), "w").tobytes() == numbers[fits].astype(np.float16).tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_read_back_as_gguf_reads_them(kind: str) -> None:
+    reference = gguf.GGMLQuantizationType[kind.upper()]
+    for name, rows in samples().items():
+        blocks = quantize(rows, by_name(kind), "w")
+        table = blocks if by_name(kind).block_weights > 1 else blocks.view({"f32": "<f4", "f16": "<f2"}.get(kind, "u1"))
+        expected = gguf.quants.dequantize(table, reference)
+        assert np.array_equal(dequantize(blocks, by_name(kind)), expected.ravel()), name
+
+
+def test_what_cannot_be_read_back() -> None:
+    with pytest.raises(QuantError, match="100 bytes are no whole blocks of 144"):
+        dequantize(np.zeros(100, np.uint8), by_name("q4_K"))
+    with pytest.raises(QuantError, match="weights of the type i8 cannot be read"):
+        dequantize(np.zeros(100, np.uint8), by_name("i8"))
+
+
+def test_int8_weights_are_packed_without_loss() -> None:
+    rng = np.random.default_rng(4)
+    codes = rng.integers(-128, 128, (5, 96), dtype=np.int8)
+    scales = (rng.random(5) / 100).astype(np.float16).astype(np.float32)
+    blocks = pack_q8_0(codes, scales)
+    assert blocks is not None
+    expected = codes.astype(np.float32) * scales[:, None]
+    read = gguf.quants.dequantize(blocks.reshape(5, -1), gguf.GGMLQuantizationType.Q8_0)
+    assert np.array_equal(read, expected)
+    assert np.array_equal(dequantize(blocks, by_name("q8_0")), expected.ravel())
+
+
+@pytest.mark.parametrize("scale", [0.1, 1e-9, 1e6, np.nan, np.inf])
+def test_scales_that_are_no_float16_are_not_packed(scale: float) -> None:
+    assert pack_q8_0(np.ones((2, 32), np.int8), np.float32([0.5, scale])) is None
+
+
+def test_rows_that_do_not_fill_blocks_are_not_packed() -> None:
+    assert pack_q8_0(np.ones((2, 40), np.int8), np.float32([0.5, 0.5])) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bfloat", [False, True])
 @pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite")])
-def test_weights_that_are_no_numbers_are_refused(kind: str, bad: float, word: str) -> None:
-    rows = samples()["normal"].copy()
+def test_weights_that_are_no_numbers_are_refused(kind: str, bfloat: bool, bad: float, word: str) -> None:
+    rows = -abs(samples()["normal"])
     rows[4, 300] = bad
     with pytest.raises(QuantError, match=rf"^blk.3.attn_q.weight holds {word} weights"):
-        quantize(rows, by_name(kind), "blk.3.attn_q.weight")
+        quantize(bits(rows) if bfloat else rows, by_name(kind), "blk.3.attn_q.weight")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("f32", "bf16")])
