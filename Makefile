@@ -1,7 +1,7 @@
 # make demo    set up, and answer a question from the model that ships with minichat
 # make test    set up, and run the tests
 # make check   the tests, ruff and mypy
-# make bench   measure, side by side with llama.cpp's own tools
+# make bench   measure, side by side with llama.cpp's own tools: some minutes, and 4 GB of disk for as long
 # make fmt     format the code
 #
 # llama.cpp is compiled once, in about five minutes; pip keeps the result for other clones. On Macs it gets Metal by

@@ -7,7 +7,7 @@
     memory     one pass over one tensor of 131,072 x 5,120
     chat       `minichat run`, on a terminal                          the bare llama_decode loop, and the Llama class
 
-All four if none is named. It needs 5 GB in the folder for temporary files (TMPDIR). `--quick` is for work on these
+All four if none is named. It needs 4 GB in the folder for temporary files (TMPDIR). `--quick` is for work on these
 measurements: a smaller checkpoint, and every pair once.
 """
 
