@@ -1,7 +1,9 @@
-"""A checkpoint on disk: its configuration, its tensors by name, its tokenizer file, and rows of its weights.
+"""A checkpoint on disk: what describes it, its tensors by name, its tokenizer file, and the bytes of its weights.
 
-Hugging Face's format: a folder with config.json, and model.safetensors or the shards that model.safetensors.index.json
-lists. Only headers are read here until someone asks for rows.
+    Hugging Face's format    config.json    model.safetensors, or the shards that model.safetensors.index.json lists
+    Mistral's own            params.json    consolidated.safetensors, or consolidated-00001-of-00002.safetensors ...
+
+A repo may hold both: the weights are read from one of them. Only headers are read here until someone asks for bytes.
 """
 
 import json
@@ -16,13 +18,19 @@ from convert.safetensors_file import SourceTensor, read_header
 from quant.errors import CheckpointError
 
 _MAX_JSON_BYTES = 64 << 20
-_INDEX = "model.safetensors.index.json"
+_HUB, _NATIVE = "model.safetensors", "consolidated.safetensors"
+_NUMBERED = re.compile(r"consolidated-(\d{5})-of-(\d{5})\.safetensors")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """`native`: the weights are in Mistral's own format. `weights`: their files, in order."""
+
     folder: Path
-    config: dict[str, Any]
+    native: bool
+    config: dict[str, Any] | None  # config.json
+    params: dict[str, Any] | None  # params.json
+    weights: tuple[Path, ...]
     tensors: dict[str, SourceTensor]
     tokenizer: Path  # tekken.json or a SentencePiece model
 
@@ -33,16 +41,22 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder} does not exist")
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is a file: name the folder that holds config.json and the weights")
-    config_path = folder / "config.json"
-    if not config_path.is_file():
-        if (folder / "params.json").is_file():
-            raise CheckpointError(
-                f"{folder} is in Mistral's own format (params.json), which minichat cannot convert yet: "
-                "use the Hugging Face format (config.json)"
-            )
-        raise CheckpointError(f"{folder} is no checkpoint: it holds no config.json")
-    config = read_json(config_path)
-    return Checkpoint(folder, config, _tensors(folder), _tokenizer(folder))
+    config, params = (_described(folder / name) for name in ("config.json", "params.json"))
+    if config is None and params is None:
+        raise CheckpointError(f"{folder} is no checkpoint: it holds neither config.json nor params.json")
+    native = config is None or (params is not None and not _has_weights(folder, _HUB))
+    weights, tensors = _native(folder) if native else _indexed(folder, _HUB)
+    return Checkpoint(folder, native, config, params, weights, tensors, _tokenizer(folder))
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
+
+
+def _has_weights(folder: Path, single: str) -> bool:
+    """Whether there is any file of weights in this format; an index alone is none."""
+    stem, suffix = single.split(".")
+    return (folder / single).is_file() or any(folder.glob(f"{stem}-*-of-*.{suffix}"))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -60,23 +74,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _tensors(folder: Path) -> dict[str, SourceTensor]:
-    single, index = folder / "model.safetensors", folder / _INDEX
-    if index.is_file():
-        return _sharded(folder, index)
-    if not single.is_file():
-        raise CheckpointError(f"{folder} holds no weights: neither model.safetensors nor {_INDEX} is there")
-    return {tensor.name: tensor for tensor in read_header(single)}
+Weights = tuple[tuple[Path, ...], dict[str, SourceTensor]]
 
 
-def _sharded(folder: Path, index: Path) -> dict[str, SourceTensor]:
+def _native(folder: Path) -> Weights:
+    """Mistral's own weights: one file, shards with an index, or shards whose names tell how many there are."""
+    if (folder / _NATIVE).is_file() or (folder / f"{_NATIVE}.index.json").is_file():
+        return _indexed(folder, _NATIVE)
+    numbered = sorted(path for path in folder.glob("consolidated-*") if _NUMBERED.fullmatch(path.name))
+    if not numbered:
+        raise CheckpointError(f"{folder} holds no weights: neither {_HUB} nor {_NATIVE} is there")
+    count = int(numbered[0].stem.rsplit("-", 1)[1])
+    wanted = [f"consolidated-{n + 1:05d}-of-{count:05d}.safetensors" for n in range(min(count, 10_000))]
+    return _read_shards(folder, wanted)
+
+
+def _indexed(folder: Path, single: str) -> Weights:
+    """One file of weights, or the shards that an index lists."""
+    index = folder / f"{single}.index.json"
+    if not index.is_file():
+        if not (folder / single).is_file():
+            raise CheckpointError(f"{folder} holds no weights: neither {single} nor {index.name} is there")
+        return _read_shards(folder, [single])
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} is damaged: it has no weight_map")
     for name, file_name in weight_map.items():
         if not isinstance(file_name, str) or file_name in ("", ".", "..") or re.search(r"[/\\\0]", file_name):
             raise CheckpointError(f"{index} is damaged: {name} is said to be in {file_name!r}")
-    shards = sorted(set(weight_map.values()))
+    weights, tensors = _read_shards(folder, sorted(set(weight_map.values())))
+    for name, shard in weight_map.items():
+        if name not in tensors or tensors[name].path.name != shard:
+            raise CheckpointError(f"{folder / shard} lacks {name}, which {index.name} promises: fetch it again")
+    return weights, tensors
+
+
+def _read_shards(folder: Path, shards: list[str]) -> Weights:
     missing = [shard for shard in shards if not (folder / shard).is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -87,10 +120,7 @@ def _sharded(folder: Path, index: Path) -> dict[str, SourceTensor]:
             if tensor.name in tensors:
                 raise CheckpointError(f"{tensor.name} stands in {tensors[tensor.name].path.name} and in {shard}")
             tensors[tensor.name] = tensor
-    for name, shard in weight_map.items():
-        if name not in tensors or tensors[name].path.name != shard:
-            raise CheckpointError(f"{folder / shard} lacks {name}, which {index.name} promises: fetch it again")
-    return tensors
+    return tuple(folder / shard for shard in shards), tensors
 
 
 def _tokenizer(folder: Path) -> Path:
@@ -105,13 +135,13 @@ def _tokenizer(folder: Path) -> Path:
     return (versioned + plain)[0]
 
 
-class RowReader:
-    """Reads rows of a checkpoint's tensors. Each file is opened once, and all are closed at the end of the block."""
+class ByteReader:
+    """Reads bytes of a checkpoint's files. Each file is opened once, and all are closed at the end of the block."""
 
     def __init__(self) -> None:
         self._files: dict[Path, int] = {}
 
-    def __enter__(self) -> "RowReader":
+    def __enter__(self) -> "ByteReader":
         return self
 
     def __exit__(
@@ -121,23 +151,21 @@ class RowReader:
             os.close(handle)
         self._files.clear()
 
-    def read(self, tensor: SourceTensor, first_row: int, n_rows: int) -> bytes:
-        """The bytes of rows [first_row, first_row + n_rows), as they stand in the file; a vector is one row."""
-        row_bytes = tensor.nbytes // (tensor.shape[0] if len(tensor.shape) > 1 else 1)
-        wanted, place = n_rows * row_bytes, tensor.offset + first_row * row_bytes
+    def read(self, path: Path, offset: int, n_bytes: int) -> bytes:
+        """`n_bytes` bytes from `offset` on. CheckpointError if the file cannot be read or is shorter."""
         try:
-            data = self._read_at(tensor.path, place, wanted)
+            data = self._read_at(path, offset, n_bytes)
         except OSError as error:
-            raise CheckpointError(f"{tensor.path} cannot be read: {error.strerror or error}") from error
-        if len(data) != wanted:
-            raise CheckpointError(f"{tensor.path} became shorter while {tensor.name} was read")
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+        if len(data) != n_bytes:
+            raise CheckpointError(f"{path} became shorter while it was read")
         return data
 
-    def _read_at(self, path: Path, place: int, n_bytes: int) -> bytes:
+    def _read_at(self, path: Path, offset: int, n_bytes: int) -> bytes:
         if path not in self._files:
             self._files[path] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         handle = self._files[path]
-        os.lseek(handle, place, os.SEEK_SET)  # not pread: Windows has none, and one thread reads
+        os.lseek(handle, offset, os.SEEK_SET)  # not pread: Windows has none, and one thread reads
         data = os.read(handle, n_bytes)
         while len(data) < n_bytes and (more := os.read(handle, n_bytes - len(data))):
             data += more

@@ -1,25 +1,28 @@
-"""What a checkpoint's config.json says about its model, checked, in one frozen record.
+"""What a checkpoint says about its model, checked, in one frozen record.
 
-Only what llama.cpp's `llama` graph computes is accepted; anything that would silently compute something else is
-refused by name. Both spellings of the rotary base are read: `rope_parameters` (transformers 5) and `rope_theta`.
+config.json is Hugging Face's description, params.json (`convert.params`) Mistral's own. Only what llama.cpp computes is
+accepted; anything that would silently compute something else is refused by name. Both spellings of the rotary base are
+read: `rope_parameters` (transformers 5) and `rope_theta`. Of a multimodal checkpoint this is the text model.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from convert.fields import MAX_CONTEXT, Fields, shown
+from convert.windows import EVERYTHING, Attention, attention
 from quant.errors import CheckpointError
 
-_ARCHITECTURES = ("MistralForCausalLM", "MinistralForCausalLM")
-_MAX_SIZE = 1 << 24  # of any dimension; far above any model, and products of three stay small
-_MAX_LAYERS = 512  # llama.cpp's bound
+ARCHITECTURES = ("MistralForCausalLM", "MinistralForCausalLM")
+MULTIMODAL = ("Mistral3ForConditionalGeneration",)
+_TEXT_MODELS = ("mistral", "ministral", None)
+MAX_LAYERS = 512  # llama.cpp's bound
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A model's shape. `architecture` is the GGUF's name for its graph."""
+    """A model's shape. `context_length` is in tokens."""
 
-    architecture: str
     n_layers: int
     hidden: int
     feed_forward: int
@@ -31,6 +34,37 @@ class ModelConfig:
     rope_theta: float
     norm_eps: float
     tied_embeddings: bool
+    attention: Attention = EVERYTHING
+
+    @property
+    def architecture(self) -> str:
+        """GGUF's name for the graph. That of `granite_swa` is `llama`'s with windows."""
+        return "granite_swa" if self.attention.window else "llama"
+
+
+def read_config(config: Mapping[str, Any] | None, params: Mapping[str, Any] | None, native: bool) -> ModelConfig:
+    """The record of a checkpoint with a config.json, a params.json, or both; `native` if its weights are Mistral's own.
+
+    Where both are there, the one that belongs to the weights counts, with one exception: the config.json of Ministral
+    8B says nothing of its attention pattern and names the window as its context; its params.json tells. Of two
+    contexts without a pattern, config.json's is the one that is meant for users.
+    """
+    from convert.params import parse_params
+
+    own = parse_params(params) if params is not None else None
+    hub = parse_config(config) if config is not None and (not native or _is_readable(config)) else None
+    if own is None:
+        if hub is None:
+            raise CheckpointError("a checkpoint needs a config.json or a params.json that describes its model")
+        return hub
+    if hub is None:
+        return own
+    base = own if native else hub
+    told = own if own.attention.window or not hub.attention.window else hub
+    context = max(own.context_length, hub.context_length) if own.attention.window else hub.context_length
+    if told.n_layers != base.n_layers:
+        raise CheckpointError(f"params.json has {own.n_layers} layers and config.json {hub.n_layers}: fetch them again")
+    return replace(base, attention=told.attention, context_length=context)
 
 
 def parse_config(config: Mapping[str, Any]) -> ModelConfig:
@@ -38,86 +72,82 @@ def parse_config(config: Mapping[str, Any]) -> ModelConfig:
 
     CheckpointError for an architecture, a number format or an attention pattern that minichat cannot convert.
     """
-    _refuse_unknown(config)
-    heads, hidden = _size(config, "num_attention_heads"), _size(config, "hidden_size")
-    head_dim = _size(config, "head_dim") if config.get("head_dim") is not None else hidden // heads
-    kv_heads = _size(config, "num_key_value_heads")
-    if heads % kv_heads or head_dim % 2 or not head_dim:
-        raise CheckpointError(f"config.json: {heads} heads, {kv_heads} KV heads of {head_dim} do not fit together")
-    context = _size(config, "max_position_embeddings", 1 << 30)
-    _refuse_windows(config, context)
-    return ModelConfig(
-        architecture="llama",
-        n_layers=_size(config, "num_hidden_layers", _MAX_LAYERS),
+    fields = _text(Fields("config.json", config))
+    heads, hidden = fields.size("num_attention_heads"), fields.size("hidden_size")
+    context = fields.size("max_position_embeddings", MAX_CONTEXT)
+    layers = fields.size("num_hidden_layers", MAX_LAYERS)
+    model = ModelConfig(
+        n_layers=layers,
         hidden=hidden,
-        feed_forward=_size(config, "intermediate_size"),
+        feed_forward=fields.size("intermediate_size"),
         n_heads=heads,
-        n_kv_heads=kv_heads,
-        head_dim=head_dim,
-        vocab_size=_size(config, "vocab_size"),
+        n_kv_heads=fields.size("num_key_value_heads"),
+        head_dim=fields.size("head_dim", default=hidden // heads or 1),
+        vocab_size=fields.size("vocab_size"),
         context_length=context,
-        rope_theta=_rope_theta(config),
-        norm_eps=_positive(config, "rms_norm_eps"),
-        tied_embeddings=config.get("tie_word_embeddings") is True,
+        rope_theta=_rope_theta(fields),
+        norm_eps=fields.positive("rms_norm_eps"),
+        tied_embeddings=config.get("tie_word_embeddings", fields.get("tie_word_embeddings")) is True,
+        attention=attention(_windows(fields, layers), layers, context, fields.file),
     )
+    check_heads(model, fields.file)
+    return model
 
 
-def _refuse_unknown(config: Mapping[str, Any]) -> None:
-    names = config.get("architectures")
-    name = names[0] if isinstance(names, list) and names else config.get("model_type")
-    if name not in _ARCHITECTURES:
-        known = " and ".join(_ARCHITECTURES)
-        raise CheckpointError(f"the architecture {_shown(name)} is unknown: minichat converts {known}")
-    method = config.get("quantization_config")
-    if method:
-        kind = method.get("quant_method") if isinstance(method, dict) else method
-        raise CheckpointError(
-            f"the weights are quantized already ({_shown(kind)}): convert the bf16 checkpoint instead"
-        )
-    if config.get("hidden_act", "silu") != "silu":
-        raise CheckpointError(f"config.json: the activation {_shown(config['hidden_act'])} is unknown, only silu is")
+def check_heads(model: ModelConfig, file: str) -> None:
+    """CheckpointError for heads that share no KV heads evenly, or whose elements make no pairs."""
+    heads, kv_heads, size = model.n_heads, model.n_kv_heads, model.head_dim
+    if heads % kv_heads or size % 2:
+        raise CheckpointError(f"{file}: {heads} heads, {kv_heads} KV heads of {size} do not fit together")
+
+
+def _is_readable(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json beside native weights says something at all; some repos hold an empty one."""
+    return bool(config.get("architectures"))
+
+
+def _text(fields: Fields) -> Fields:
+    """The text model's keys; those of a multimodal model stand under `text_config`."""
+    names = fields.get("architectures")
+    name = names[0] if isinstance(names, list) and names else fields.get("model_type")
+    if name in MULTIMODAL:
+        text = fields.inside("text_config")
+        if text.get("model_type") not in _TEXT_MODELS:
+            raise CheckpointError(f"config.json: the text model {shown(text.get('model_type'))} is unknown")
+        fields = text
+    elif name not in ARCHITECTURES:
+        known = ", ".join((*ARCHITECTURES, *MULTIMODAL))
+        raise CheckpointError(f"the architecture {shown(name)} is unknown: minichat converts {known}")
+    if fields.values.get("hidden_act", "silu") != "silu":
+        raise CheckpointError(f"config.json: the activation {shown(fields.get('hidden_act'))} is unknown, only silu is")
     for key in ("attention_bias", "mlp_bias"):
-        if config.get(key):
+        if fields.get(key):
             raise CheckpointError(f"config.json: {key} is set, and Mistral's models have none")
+    return fields
 
 
-def _refuse_windows(config: Mapping[str, Any], context: int) -> None:
-    """A sliding window matters only if a context can outgrow it."""
-    window, kinds = config.get("sliding_window"), config.get("layer_types")
-    if isinstance(kinds, list) and "sliding_attention" not in kinds:
-        return
-    if window is not None and _size(config, "sliding_window", 1 << 30) < context:
-        raise CheckpointError(
-            f"config.json: layers attend to a sliding window of {window} tokens in a context of {context}, "
-            "which minichat cannot convert yet"
-        )
+def _windows(fields: Fields, layers: int) -> list[int | None]:
+    """Each layer's window in tokens, None where it attends to everything. Without `layer_types` all layers slide."""
+    window, kinds = fields.get("sliding_window"), fields.get("layer_types")
+    size = fields.size("sliding_window", MAX_CONTEXT) if window is not None else None
+    if kinds is None:
+        return [size] * layers
+    if not isinstance(kinds, list) or len(kinds) != layers:
+        raise CheckpointError(f"config.json: layer_types is no list of {layers} layers")
+    for kind in kinds:
+        if kind not in ("full_attention", "sliding_attention"):
+            raise CheckpointError(f"config.json: a layer of the type {shown(kind)} is unknown to minichat")
+    if "sliding_attention" in kinds and size is None:
+        raise CheckpointError("config.json: layers slide, and there is no sliding_window")
+    return [size if kind == "sliding_attention" else None for kind in kinds]
 
 
-def _rope_theta(config: Mapping[str, Any]) -> float:
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(rope, dict):
-        raise CheckpointError("config.json: its rope parameters are no object")
-    kind = rope.get("rope_type", rope.get("type", "default"))
+def _rope_theta(fields: Fields) -> float:
+    rope = fields.inside("rope_parameters")
+    rope = rope if rope.values else fields.inside("rope_scaling")
+    kind = rope.values.get("rope_type", rope.values.get("type", "default"))
     if kind != "default":
-        raise CheckpointError(f"config.json: rotary scaling {_shown(kind)} is unknown, only the default is")
-    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) != 1.0:
+        raise CheckpointError(f"config.json: rotary scaling {shown(kind)} is unknown, only the default is")
+    if rope.values.get("partial_rotary_factor", fields.values.get("partial_rotary_factor", 1.0)) != 1.0:
         raise CheckpointError("config.json: a partial rotary factor is unknown to minichat")
-    return _positive(rope if "rope_theta" in rope else config, "rope_theta")
-
-
-def _size(config: Mapping[str, Any], key: str, largest: int = _MAX_SIZE) -> int:
-    value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= largest:
-        raise CheckpointError(f"config.json: {key} is {_shown(value)}, no sensible size")
-    return value
-
-
-def _positive(config: Mapping[str, Any], key: str) -> float:
-    value = config.get(key)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e12:
-        raise CheckpointError(f"config.json: {key} is {_shown(value)}, no sensible number")
-    return float(value)
-
-
-def _shown(value: object) -> str:
-    return "missing" if value is None else repr(value)[:40]
+    return (rope if "rope_theta" in rope.values else fields).positive("rope_theta")

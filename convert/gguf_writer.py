@@ -1,15 +1,17 @@
 """Writing GGUF files: every byte is given its place first, then the file is written from front to back.
 
-`lay_out` turns keys and the tensors' names, shapes and types into a final header, so that nothing is patched later;
-`Writer` appends the tensors' bytes behind it and hashes as it goes. The format is drawn in `convert.gguf_file`.
+`lay_out` turns keys and the tensors' names, shapes and types into a header of its final size; `Writer` appends the
+tensors' bytes behind it. A value that is only known at the end, of a size that is known before, can be put in its place
+then (`Layout.with_value`). The format is drawn in `convert.gguf_file`.
 """
 
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+from convert.digest import sha256_of_descriptor
 from convert.gguf_file import ARRAY, BOOL, F32, FORMATS, I32, MAGIC, STRING, U32, TensorInfo, padded
 from quant.types import QuantType
 
@@ -53,17 +55,30 @@ def i32s(values: Sequence[int]) -> Value:
     return Value(ARRAY, values, I32)
 
 
+def bools(values: Sequence[bool]) -> Value:
+    return Value(ARRAY, values, BOOL)
+
+
 def f32s(values: Sequence[float]) -> Value:
     return Value(ARRAY, values, F32)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A file whose every byte has its place: the header's bytes, where each tensor goes, and the whole size."""
+    """A file whose every byte has its place: the header's bytes, where each tensor goes, and the whole size.
+
+    `places`: where in the header each key's value stands.
+    """
 
     header: bytes
     tensors: tuple[TensorInfo, ...]
     file_bytes: int
+    places: Mapping[str, int]
+
+    def with_value(self, key: str, value: Value) -> "Layout":
+        """The same file with another value, of the same size in bytes as the old one, under `key`."""
+        data, place = _written(value), self.places[key]
+        return replace(self, header=self.header[:place] + data + self.header[place + len(data) :])
 
 
 def lay_out(metadata: Mapping[str, Value], tensors: Sequence[tuple[str, Sequence[int], QuantType]]) -> Layout:
@@ -76,15 +91,19 @@ def lay_out(metadata: Mapping[str, Value], tensors: Sequence[tuple[str, Sequence
         infos.append(TensorInfo(name, tuple(shape), kind.ggml_id, offset, kind.nbytes(n_weights)))
         offset += padded(infos[-1].nbytes)
     parts = [MAGIC, struct.pack("<IQQ", _VERSION, len(infos), len(metadata))]
+    places, place = {}, sum(map(len, parts))
     for key, value in metadata.items():
-        parts += [_text(key), struct.pack("<I", value.kind), _written(value)]
+        head, data = _text(key) + struct.pack("<I", value.kind), _written(value)
+        places[key] = place + len(head)
+        place += len(head) + len(data)
+        parts += [head, data]
     for info in infos:
         sizes = info.shape[::-1]
         parts += [_text(info.name), struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)]
         parts.append(struct.pack("<IQ", info.type_id, info.offset))
     header = b"".join(parts)
     header += bytes(padded(len(header)) - len(header))
-    return Layout(header, tuple(infos), len(header) + offset)
+    return Layout(header, tuple(infos), len(header) + offset, places)
 
 
 def _text(text: str) -> bytes:
@@ -103,15 +122,16 @@ def _written(value: Value) -> bytes:
 
 
 class Writer:
-    """Writes a `Layout` to an open file from its first byte to its last, and hashes what it writes.
+    """Writes a `Layout` to an open file from its first byte to its last.
 
     `append` takes the tensors' bytes in the layout's order, in pieces of any size, none reaching over a tensor's end;
-    padding is the writer's. OSError passes through.
+    padding is the writer's. With `hashing` it hashes as it goes, which is of use if the header is final. OSError passes
+    through.
     """
 
-    def __init__(self, file: BinaryIO, layout: Layout) -> None:
+    def __init__(self, file: BinaryIO, layout: Layout, hashing: bool = True) -> None:
         self._file, self._layout = file, layout
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashing else None
         self._place = 0  # of the tensor being written
         self._done = 0  # bytes of that tensor
         self.written = 0
@@ -128,13 +148,26 @@ class Writer:
             self._write(bytes(padded(self._done) - self._done))
             self._place, self._done = self._place + 1, 0
 
-    def finish(self) -> str:
-        """The whole file's sha256, once all is written."""
+    def finish(self, header: bytes | None = None) -> str:
+        """The whole file's sha256, once all is written; `header`, of the same size, replaces the one that was.
+
+        A file with a new header, or one that was not hashed, is read again.
+        """
         if self.written != self._layout.file_bytes:
             raise ValueError(f"{self.written} bytes written where {self._layout.file_bytes} were planned")
-        return self._hash.hexdigest()
+        if header is not None:
+            if len(header) != len(self._layout.header):
+                raise ValueError(f"a header of {len(header)} bytes where {len(self._layout.header)} were planned")
+            self._file.seek(0)
+            self._file.write(header)
+            self._file.seek(0, 2)
+        elif self._hash is not None:
+            return self._hash.hexdigest()
+        self._file.flush()
+        return sha256_of_descriptor(self._file.fileno())
 
     def _write(self, data: bytes | memoryview) -> None:
         self._file.write(data)
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         self.written += len(data) if isinstance(data, bytes) else data.nbytes

@@ -1,14 +1,22 @@
-"""The plan: which tensors the GGUF holds, in which order and shape, and which source tensor each is made from.
+"""The plan: which tensors the GGUF holds, in which shape, and which source tensor each is made from.
 
-    model.embed_tokens.weight                      token_embd.weight
-    model.layers.N.self_attn.q_proj.weight         blk.N.attn_q.weight      rows reordered
-    model.layers.N.mlp.down_proj.weight            blk.N.ffn_down.weight    ... and so on
-    model.norm.weight                              output_norm.weight
-    lm_head.weight                                 output.weight            absent if tied to the embedding
+    in the GGUF              Hugging Face's format                          Mistral's own
+    token_embd.weight        model.embed_tokens.weight                      tok_embeddings.weight
+    blk.N.attn_q.weight      model.layers.N.self_attn.q_proj.weight         layers.N.attention.wq.weight
+    blk.N.ffn_down.weight    model.layers.N.mlp.down_proj.weight            layers.N.feed_forward.w2.weight
+    ... and so on
+    output_norm.weight       model.norm.weight                              norm.weight
+    output.weight            lm_head.weight                                 output.weight
+    blk.N.attn_sinks.weight  made here: llama.cpp's graph for windows asks for it
+
+A model whose head is tied to its embedding has no output.weight.
 
 Hugging Face stores the rows of Q and K with each head's rotary pairs split in halves: all first elements, then all
-second ones. llama.cpp's graph wants each pair side by side. Reordering is within a head, so it can be done as rows
-stream by, whole heads at a time.
+second ones. llama.cpp's graph wants each pair side by side, as Mistral's own files have them. Reordering is within a
+head, so it can be done as rows stream by, whole heads at a time.
+
+A multimodal checkpoint has its text model's tensors under a prefix, and beside them those of the part that sees, which
+become a file of their own: they are set aside here.
 """
 
 from collections.abc import Mapping
@@ -16,6 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convert.config import ModelConfig
+from convert.quantization import DTYPES as SCALED_DTYPES
+from convert.quantization import NEEDLESS, Scale, scale_of
 from convert.safetensors_file import SourceTensor
 from quant.errors import CheckpointError
 
@@ -25,39 +35,96 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DTYPES = ("BF16", "F16", "F32")
+NO_SINK = -1e30  # its exponential is 0: attention that leaves nothing aside, as Mistral's does
+_TEXT_PREFIXES = {
+    "language_model.model.": "model.",
+    "language_model.lm_head.": "lm_head.",
+    "model.language_model.": "model.",
+}
+_SEEING = (
+    "vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.",
+    "vision_encoder.", "vision_language_adapter.", "patch_merger.", "pre_mm_projector_norm.",
+)  # fmt: skip
+_ENDS = {
+    "token_embd": ("model.embed_tokens", "tok_embeddings"),
+    "output_norm": ("model.norm", "norm"),
+    "output": ("lm_head", "output"),
+}
+_LAYER = {
+    "attn_norm": ("input_layernorm", "attention_norm"),
+    "attn_q": ("self_attn.q_proj", "attention.wq"),
+    "attn_k": ("self_attn.k_proj", "attention.wk"),
+    "attn_v": ("self_attn.v_proj", "attention.wv"),
+    "attn_output": ("self_attn.o_proj", "attention.wo"),
+    "ffn_norm": ("post_attention_layernorm", "ffn_norm"),
+    "ffn_gate": ("mlp.gate_proj", "feed_forward.w1"),
+    "ffn_up": ("mlp.up_proj", "feed_forward.w3"),
+    "ffn_down": ("mlp.down_proj", "feed_forward.w2"),
+}
 
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """One tensor to make. `head_rows`: rows of one attention head whose pairs are to be interleaved, 0 if none are."""
+    """One tensor to make, and what it is made from.
+
+    `head_rows`: rows of one attention head whose pairs are to be interleaved, 0 if none are. `scale`: of 8-bit weights.
+    """
 
     name: str
     shape: tuple[int, ...]  # (rows, columns) or (size,)
     source: SourceTensor
     head_rows: int = 0
+    scale: Scale | None = None
 
 
-def plan_tensors(config: ModelConfig, tensors: Mapping[str, SourceTensor]) -> list[PlannedTensor]:
-    """All tensors of the GGUF, layer after layer.
+@dataclass(frozen=True)
+class ConstantTensor:
+    """One tensor to make, of one value throughout."""
 
-    CheckpointError if a source tensor is missing, has another shape than the config says, a type that is no plain
-    float, or belongs nowhere.
+    name: str
+    shape: tuple[int, ...]
+    value: float
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """What becomes of a checkpoint's tensors.
+
+    `tensors` of the text model are in the model's order; `seeing`: those of the part that sees.
     """
+
+    tensors: list[PlannedTensor]
+    constants: list[ConstantTensor]
+    seeing: list[SourceTensor]
+
+
+def plan_tensors(
+    config: ModelConfig, found: Mapping[str, SourceTensor], native: bool = False, block: tuple[int, int] | None = None
+) -> TensorPlan:
+    """All tensors of the GGUF. `block`: the rows and columns that share a scale, if 8-bit weights come in blocks.
+
+    CheckpointError if a source tensor is missing, has another shape than the configuration says, a type that cannot be
+    read, or belongs nowhere.
+    """
+    file = "params.json" if native else "config.json"
+    tensors, seeing = _parted(found)
     planned = []
-    for name, source_name, shape, head_rows in _expected(config):
+    for name, source_name, shape, head_rows in _expected(config, native):
         source = tensors.get(source_name)
         if source is None:
             raise CheckpointError(f"the checkpoint lacks the tensor {source_name}: fetch it again")
         if source.shape != shape:
-            raise CheckpointError(f"{source_name} has the shape {source.shape}, and config.json says {shape}")
-        if source.dtype not in DTYPES:
+            raise CheckpointError(f"{source_name} has the shape {source.shape}, and {file} says {shape}")
+        scale = None
+        if source.dtype in SCALED_DTYPES and len(shape) == 2:
+            scale = scale_of(source_name, shape, tensors, block)
+        elif source.dtype not in DTYPES:
             raise CheckpointError(f"{source_name} has the type {source.dtype}, and minichat reads {', '.join(DTYPES)}")
-        planned.append(PlannedTensor(name, shape, source, head_rows))
-    used = {tensor.source.name for tensor in planned}
-    for name in tensors:
-        if name not in used and not _is_needless(name, config):
-            raise CheckpointError(f"the tensor {name} has no place in the model that config.json describes")
-    return planned
+        planned.append(PlannedTensor(name, shape, source, head_rows, scale))
+    _refuse_strangers(config, tensors, planned, file)
+    windowed = range(config.n_layers if config.attention.window else 0)
+    sinks = [ConstantTensor(f"blk.{n}.attn_sinks.weight", (config.n_heads,), NO_SINK) for n in windowed]
+    return TensorPlan(planned, sinks, seeing)
 
 
 def interleave_pairs(rows: "NDArray[Any]", head_rows: int) -> "NDArray[Any]":
@@ -72,33 +139,57 @@ def interleave_pairs(rows: "NDArray[Any]", head_rows: int) -> "NDArray[Any]":
     return paired.reshape(rows.shape)
 
 
-def _expected(config: ModelConfig) -> list[tuple[str, str, tuple[int, ...], int]]:
-    """(GGUF name, source name, shape, head_rows) of every tensor."""
+def _parted(found: Mapping[str, SourceTensor]) -> tuple[dict[str, SourceTensor], list[SourceTensor]]:
+    """The text model's tensors under the names that they have when alone, and those of the part that sees."""
+    text: dict[str, SourceTensor] = {}
+    seeing = []
+    for name, tensor in found.items():
+        if name.startswith(_SEEING):
+            seeing.append(tensor)
+            continue
+        prefix = next((prefix for prefix in _TEXT_PREFIXES if name.startswith(prefix)), "")
+        plain = _TEXT_PREFIXES.get(prefix, "") + name.removeprefix(prefix)
+        if plain in text:
+            raise CheckpointError(f"{name} and {text[plain].name} are the same tensor of the model")
+        text[plain] = tensor
+    return text, seeing
+
+
+def _expected(config: ModelConfig, native: bool) -> list[tuple[str, str, tuple[int, ...], int]]:
+    """(GGUF name, source name, shape, head_rows) of every tensor that has a source."""
     hidden, inner = config.hidden, config.feed_forward
     q_rows, kv_rows = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
-    layer: list[tuple[str, str, tuple[int, ...], int]] = [
-        ("attn_norm", "input_layernorm", (hidden,), 0),
-        ("attn_q", "self_attn.q_proj", (q_rows, hidden), config.head_dim),
-        ("attn_k", "self_attn.k_proj", (kv_rows, hidden), config.head_dim),
-        ("attn_v", "self_attn.v_proj", (kv_rows, hidden), 0),
-        ("attn_output", "self_attn.o_proj", (hidden, q_rows), 0),
-        ("ffn_norm", "post_attention_layernorm", (hidden,), 0),
-        ("ffn_gate", "mlp.gate_proj", (inner, hidden), 0),
-        ("ffn_up", "mlp.up_proj", (inner, hidden), 0),
-        ("ffn_down", "mlp.down_proj", (hidden, inner), 0),
-    ]
-    expected: list[tuple[str, str, tuple[int, ...], int]] = [
-        ("token_embd.weight", "model.embed_tokens.weight", (config.vocab_size, hidden), 0)
-    ]
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd": (config.vocab_size, hidden), "output": (config.vocab_size, hidden), "output_norm": (hidden,),
+        "attn_norm": (hidden,), "attn_q": (q_rows, hidden), "attn_k": (kv_rows, hidden), "attn_v": (kv_rows, hidden),
+        "attn_output": (hidden, q_rows), "ffn_norm": (hidden,), "ffn_gate": (inner, hidden), "ffn_up": (inner, hidden),
+        "ffn_down": (hidden, inner),
+    }  # fmt: skip
+    stem = "layers" if native else "model.layers"
+    expected = [("token_embd", "", _ENDS["token_embd"][native])]
     for n in range(config.n_layers):
-        for name, source, shape, head_rows in layer:
-            expected.append((f"blk.{n}.{name}.weight", f"model.layers.{n}.{source}.weight", shape, head_rows))
-    expected.append(("output_norm.weight", "model.norm.weight", (hidden,), 0))
-    if not config.tied_embeddings:
-        expected.append(("output.weight", "lm_head.weight", (config.vocab_size, hidden), 0))
-    return expected
+        expected += [(part, f"blk.{n}.", f"{stem}.{n}.{names[native]}") for part, names in _LAYER.items()]
+    expected += [
+        (part, "", _ENDS[part][native]) for part in ("output_norm", "output")[: 1 if config.tied_embeddings else 2]
+    ]
+    return [
+        (f"{layer}{part}.weight", f"{source}.weight", shapes[part], config.head_dim if _is_split(part, native) else 0)
+        for part, layer, source in expected
+    ]
 
 
-def _is_needless(name: str, config: ModelConfig) -> bool:
-    """Tables that old versions stored and every program computes, and a head that the embedding replaces."""
-    return name.endswith("rotary_emb.inv_freq") or (config.tied_embeddings and name == "lm_head.weight")
+def _is_split(part: str, native: bool) -> bool:
+    return part in ("attn_q", "attn_k") and not native
+
+
+def _refuse_strangers(
+    config: ModelConfig, tensors: Mapping[str, SourceTensor], planned: list[PlannedTensor], file: str
+) -> None:
+    """CheckpointError for a tensor that the model has no place for: something is not as the configuration says."""
+    used = {tensor.source.name for tensor in planned} | {tensor.scale.source.name for tensor in planned if tensor.scale}
+    for name, tensor in tensors.items():
+        if tensor.name in used or name.endswith((".rotary_emb.inv_freq", *NEEDLESS)):
+            continue
+        if config.tied_embeddings and name in ("lm_head.weight", "output.weight"):
+            continue  # the embedding stands for it
+        raise CheckpointError(f"the tensor {tensor.name} has no place in the model that {file} describes")

@@ -180,17 +180,26 @@ def run(
     epilog="\b\nExamples:\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q8_0 --name mistral-small:24b-q8_0\n"
-    "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q fp16 -o small.gguf",
+    "  minichat convert ./Ministral-8B-Instruct-2410 -q fp16 -o ministral.gguf\n"
+    "  minichat convert ./my-fine-tune -q q5_K_M --report",
 )
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint folder in Hugging Face's format.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A checkpoint folder, in Hugging Face's format or Mistral's own.")
+    ],
     quant: Annotated[str, typer.Option("-q", "--quant", help="q4_K_M, q8_0, fp16 and others.")] = "q4_K_M",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write this file, not into the store.")] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME:TAG", help="The name in the store.")] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Compare each tensor with its source: type, size, error.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert a checkpoint to a GGUF file, in one pass: into the store, or to a file with -o."""
+    """Convert a checkpoint to a GGUF file, in one pass: into the store, or to a file with -o.
+
+    Weights may be bf16, fp16, fp32, FP8 or int8, in one file or shards.
+    """
     from minichat import models, reports
     from minichat.store import ModelName, Store
     from minichat.terminal.progress import WorkProgress
@@ -203,22 +212,18 @@ def convert(
     target = parse_target(quant).name
     if not source.is_dir():
         raise DataError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
+    options = models.ConvertOptions(threads, measure=report)
     if output is None:
         named = models.check_free(ModelName.parse(name)) if name else ModelName(models.name_of_folder(source))
-        manifest = models.convert_into(Store.default(), source, target, named, WorkProgress, threads)
-        reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, as_json)
+        made = models.convert_into(Store.default(), source, target, named, WorkProgress, options)
+        manifest = made.manifest
+        reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, made.report, report, as_json)
         return
-    from convert.pipeline import convert as convert_file
-
     with WorkProgress(f"converting {source.name or source} to {target}") as work:
-        report = convert_file(
-            source,
-            output,
-            target,
-            threads=threads,
-            on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.tensor),
-        )
-    reports.show_converted(str(report.path), report.size_bytes, f"sha256-{report.sha256}", as_json)
+        found = models.convert_file(source, output, target, None, work, options)
+    for remark in found.remarks:
+        WorkProgress.note(remark)
+    reports.show_converted(str(output), found.size_bytes, f"sha256-{found.sha256}", found, report, as_json)
 
 
 @app.command("list")

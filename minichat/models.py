@@ -18,12 +18,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from convert import REVISION
 from minichat.store import DEFAULT_TAG, Manifest, ModelName, Store
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
 from quant.types import parse_target
+
+if TYPE_CHECKING:
+    from convert.report import Report
 
 DEMO = "demo"
 _GGUF_MAGIC = b"GGUF"
@@ -41,6 +44,23 @@ class ShowWork(Protocol):
     def __call__(self, title: str) -> AbstractContextManager[Progress]: ...
 
     def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How to convert: see `convert.pipeline.convert`."""
+
+    threads: int | None = None
+    search: str = "standard"
+    measure: bool = False
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model in the store, and the report of the conversion; None if another process has made it meanwhile."""
+
+    manifest: Manifest
+    report: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +90,17 @@ def resolve(text: str, store: Store, show_work: ShowWork) -> Model:
 
 
 def convert_into(
-    store: Store, source: Path, target: str, name: ModelName, show_work: ShowWork, threads: int | None = None
-) -> Manifest:
+    store: Store,
+    source: Path,
+    target: str,
+    name: ModelName,
+    show_work: ShowWork,
+    options: ConvertOptions = ConvertOptions(),
+) -> Converted:
     """Converts the checkpoint in `source` into the store under `name`, whose tag is `target` if it has none.
 
-    If another process is making a model of that name, waits for it, and takes its result if that is the same.
+    If another process is making a model of that name, waits for it, and takes its result if that is the same and no
+    measures are wanted.
     """
     stamp, key = _stamp(source), ModelName(name.name, name.tag or target)
     waited = False
@@ -86,9 +112,28 @@ def convert_into(
 
     with store.incoming(key, on_wait) as folder:
         taken = store.find(key)
-        if waited and taken is not None and taken in _made_before(store, source, stamp, target):
-            return taken
-        return _make(store, folder, source, stamp, target, name, show_work, threads)
+        is_plain = options == ConvertOptions(options.threads)
+        if waited and is_plain and taken is not None and taken in _made_before(store, source, stamp, target):
+            return Converted(taken)
+        return _make(store, folder, source, stamp, target, name, show_work, options)
+
+
+def convert_file(
+    source: Path, destination: Path, target: str, name: str | None, work: Progress, options: ConvertOptions
+) -> Report:
+    """Converts the checkpoint in `source` to the file `destination`, in sight of a person."""
+    from convert.pipeline import convert
+
+    return convert(
+        source,
+        destination,
+        target,
+        name=name,
+        threads=options.threads,
+        search=options.search,
+        measure=options.measure,
+        on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.hint or at.tensor),
+    )
 
 
 def name_of_folder(folder: Path) -> str:
@@ -156,7 +201,7 @@ def _converted(folder: Path, name: ModelName, target: str, store: Store, show_wo
         # Others may have made it, or one of the same name, since we looked.
         made = _made_before(store, source, stamp, target)
         if not made and _free_name(store, source, target, name) == free:
-            made = [_make(store, place, folder, stamp, target, free, show_work, None)]
+            made = [_make(store, place, folder, stamp, target, free, show_work, ConvertOptions()).manifest]
     if not made:
         return _converted(folder, name, target, store, show_work)
     return Model(made[0].full_name, store.path(made[0]))
@@ -170,20 +215,11 @@ def _make(
     target: str,
     name: ModelName,
     show_work: ShowWork,
-    threads: int | None,
-) -> Manifest:
+    options: ConvertOptions,
+) -> Converted:
     """Converts `source` in the folder `place` of the store, and names the result."""
-    from convert.pipeline import convert
-
     with show_work(f"converting {source.name or source} to {target}") as work:
-        report = convert(
-            source,
-            place / "model.gguf",
-            target,
-            name=str(name),
-            threads=threads,
-            on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.tensor),
-        )
+        report = convert_file(source, place / "model.gguf", target, str(name), work, options)
         manifest = Manifest(
             name=name.name,
             tag=name.tag or target,
@@ -199,7 +235,9 @@ def _make(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
         store.add(report.path, manifest)
-    return manifest
+    for remark in report.remarks:
+        show_work.note(remark)
+    return Converted(manifest, report)
 
 
 def _made_before(store: Store, source: Path, stamp: str, target: str) -> list[Manifest]:
@@ -223,7 +261,7 @@ def _note_waiting(name: ModelName, show_work: ShowWork) -> None:
 
 def _matters(file: str) -> bool:
     """Whether a file of this name can be a part of a checkpoint; .DS_Store and README.md cannot."""
-    return file.endswith((".json", ".safetensors")) or file.startswith("tokenizer")
+    return file.endswith((".json", ".safetensors")) or ".model" in file
 
 
 def _expanded(text: str) -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from convert.gguf_file import GgufHeader
+    from convert.report import Report
     from minichat.models import Model
     from minichat.store import Manifest
 
@@ -132,11 +133,52 @@ def _header_facts(header: GgufHeader) -> dict[str, Any]:
     }
 
 
-def show_converted(name: str, size_bytes: int, digest: str, as_json: bool) -> None:
+def show_converted(name: str, size_bytes: int, digest: str, report: Report | None, full: bool, as_json: bool) -> None:
+    """What `convert` made; `full`: tensor by tensor. `report` is None for a file that another process has made."""
     if as_json:
-        print_json({"name": name, "size_bytes": size_bytes, "digest": digest})
-    else:
-        say(f"{clean_line(name)}  {format_bytes(size_bytes)}")
+        facts: dict[str, Any] = {"name": name, "size_bytes": size_bytes, "digest": digest}
+        if report is not None:
+            facts |= _conversion(report)
+            facts |= {"tensors": [asdict(tensor) for tensor in report.tensors]} if full else {}
+        print_json(facts)
+        return
+    if full and report is not None:
+        _show_tensors(report)
+    say(f"{clean_line(name)}  {format_bytes(size_bytes)}")
+
+
+def _conversion(report: Report) -> dict[str, Any]:
+    """A conversion's report as data, without its tensors."""
+    return {
+        "target": report.target,
+        "architecture": report.architecture,
+        "template": report.template,
+        "parameters": report.parameters,
+        "context_length": report.context_length,
+        "bits_per_weight": report.bits_per_weight,
+        "licence": report.licence,
+        "notice": report.notice,
+        "left_out": report.set_aside,
+    }
+
+
+def _show_tensors(report: Report) -> None:
+    """Each tensor's type, size and error, and then each type's, and the bits per weight in all."""
+    rows = [
+        (t.name, t.type, "×".join(map(str, t.shape)), format_bytes(t.size_bytes), f"{t.relative_error:.3%}")
+        for t in report.tensors
+    ]
+    tables.print_table(("TENSOR", "TYPE", "SHAPE", "SIZE", "ERROR"), rows, sys.stdout, right=(3, 4))
+    say("")
+    pairs = []
+    for kind in dict.fromkeys(t.type for t in report.tensors):
+        of_kind = [t for t in report.tensors if t.type == kind]
+        worst = max(t.relative_error for t in of_kind)
+        size = format_bytes(sum(t.size_bytes for t in of_kind))
+        pairs.append((kind, f"{len(of_kind)} tensors, {size}, error at most {worst:.3%}"))
+    pairs.append(("in all", f"{report.bits_per_weight:.2f} bits per weight"))
+    tables.print_fields(pairs, sys.stdout)
+    say("")
 
 
 def show_removed(manifest: Manifest) -> None:

@@ -165,7 +165,7 @@ def native_tensors(tensors: Tensors, head_dim: int) -> Tensors:
 
 
 def write_native(source: Path, destination: Path, shards: int = 1) -> Path:
-    """A checkpoint in Hugging Face's format (bf16), as Mistral itself publishes: params.json and consolidated weights."""
+    """A checkpoint in Hugging Face's format (bf16), as Mistral itself publishes it: params.json and its own names."""
     config = json.loads((source / "config.json").read_text())
     params = {
         "dim": config["hidden_size"], "n_layers": config["num_hidden_layers"], "head_dim": config["head_dim"],

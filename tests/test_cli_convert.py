@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import resource
 import shutil
 import signal
@@ -20,6 +22,35 @@ def test_convert_to_a_file(checkpoint: Path, tmp_path: Path, home: Path) -> None
     assert json.loads(done.stdout)["size_bytes"] == (tmp_path / "out.gguf").stat().st_size
     assert files(home) == []
     assert minichat("run", tmp_path / "out.gguf", "hello", "--max-tokens", "3").returncode == 0
+
+
+def test_the_report_is_data(checkpoint: Path, tmp_path: Path) -> None:
+    done = minichat("convert", checkpoint, "-o", tmp_path / "out.gguf", "--report", "--json")
+    found = json.loads(done.stdout)
+    assert (found["target"], found["architecture"], found["template"]) == ("q4_K_M", "llama", "v7-tekken")
+    assert found["parameters"] == sum(math.prod(tensor["shape"]) for tensor in found["tensors"])
+    bits = 8 * sum(tensor["size_bytes"] for tensor in found["tensors"])
+    assert found["bits_per_weight"] == pytest.approx(bits / found["parameters"])
+    assert {t["type"]: t["relative_error"] > 0 for t in found["tensors"]} == {"q4_K": True, "q6_K": True, "f32": False}
+
+
+def test_the_report_for_people(checkpoint: Path) -> None:
+    lines = minichat("convert", checkpoint, "-q", "q8_0", "--report").stdout.splitlines()
+    assert lines[0].split() == ["TENSOR", "TYPE", "SHAPE", "SIZE", "ERROR"]
+    assert any(re.fullmatch(r"token_embd\.weight +q8_0 +1280×256 +348 kB +0\.[45]\d\d%", line) for line in lines)
+    assert any(re.fullmatch(r"q8_0 +30 tensors, [\d.]+ MB, error at most 0\.[45]\d\d%", line) for line in lines)
+    assert any(re.fullmatch(r"in all +8\.\d\d bits per weight", line) for line in lines)
+    assert lines[-1].endswith("MB")
+
+
+def test_a_licence_that_wants_to_be_told_is_told_once(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "README.md").write_text("---\nlicense: other\nlicense_name: mrl\n---\n# A model")
+    notice = "Licensed by Mistral AI under the Mistral AI Research License"
+    for extra in (["-o", str(tmp_path / "out.gguf")], ["--name", "mine"]):
+        done = minichat("convert", checkpoint, *extra)
+        assert done.stderr.count(notice) == 1
+        assert notice not in done.stdout
+    assert json.loads(minichat("show", "mine", "--json").stdout)["notice"] == notice
 
 
 def damage_nothing_there(folder: Path) -> str:

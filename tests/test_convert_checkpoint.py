@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import SHARDED, config, random_tensors, write_checkpoint
+from checkpoints import SHARDED, config, random_tensors, write_checkpoint, write_native
 
-from convert.checkpoint import RowReader, open_checkpoint, read_json
+from convert.checkpoint import ByteReader, open_checkpoint, read_json
 from quant.errors import CheckpointError
 
 
@@ -29,14 +29,14 @@ def test_rows_are_those_that_were_written(tmp_path: Path, shards: int, dtype: st
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "model", settings, tensors, shards=shards))
     assert set(checkpoint.tensors) == set(tensors)
     assert sum(t.nbytes for t in checkpoint.tensors.values()) == sum(values.nbytes for values in tensors.values())
-    with RowReader() as reader:
+    assert [path.name for path in checkpoint.weights] == sorted(
+        p.name for p in (tmp_path / "model").glob("*.safetensors")
+    )
+    with ByteReader() as reader:
         for name, values in tensors.items():
             source = checkpoint.tensors[name]
             assert (source.dtype, source.shape) == (dtype, values.shape)
-            if values.ndim == 1:
-                assert reader.read(source, 0, 1) == values.tobytes()
-            else:
-                assert reader.read(source, 3, 5) == values[3:8].tobytes()
+            assert reader.read(source.path, source.offset, source.nbytes) == values.tobytes()
 
 
 def test_shards_that_transformers_wrote() -> None:
@@ -45,13 +45,53 @@ def test_shards_that_transformers_wrote() -> None:
     assert checkpoint.tokenizer.name == "tekken.json"
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_mistrals_own_format(tmp_path: Path, shards: int) -> None:
+    """One file, or shards whose names tell how many there are; no index is needed."""
+    folder = write_native(SHARDED, tmp_path / "native", shards)
+    checkpoint = open_checkpoint(folder)
+    assert (checkpoint.native, checkpoint.config, len(checkpoint.weights)) == (True, None, shards)
+    assert len(checkpoint.tensors) == 39
+    if shards == 3:
+        (folder / "consolidated-00002-of-00003.safetensors").unlink()
+        assert "lacks consolidated-00002-of-00003.safetensors of 3 shards" in refused(folder)
+        (folder / "consolidated-00001-of-00003.safetensors").rename(folder / "consolidated-00001-of-99999.safetensors")
+        assert "more of 10000 shards" in refused(folder)  # a name that promises too much costs no time
+
+
+def test_native_shards_with_an_index(tmp_path: Path) -> None:
+    folder = write_native(SHARDED, tmp_path / "native", 2)
+    places = {t.name: t.path.name for t in open_checkpoint(folder).tensors.values()}
+    index = folder / "consolidated.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    assert len(open_checkpoint(folder).weights) == 2
+    index.write_text(json.dumps({"weight_map": places | {"x": "consolidated-00001-of-00002.safetensors"}}))
+    assert "lacks x, which consolidated.safetensors.index.json promises" in refused(folder)
+
+
+def test_a_repo_with_both_formats_is_read_once(tmp_path: Path) -> None:
+    """As published, Mistral's repos hold the weights twice."""
+    both = write_native(SHARDED, tmp_path / "both")
+    for path in SHARDED.iterdir():
+        (both / path.name).write_bytes(path.read_bytes())
+    checkpoint = open_checkpoint(both)
+    assert not checkpoint.native
+    assert checkpoint.params is not None
+    assert {path.name[:5] for path in checkpoint.weights} == {"model"}
+    for path in both.glob("model-*.safetensors"):
+        path.unlink()
+    assert open_checkpoint(both).native  # what was fetched of it counts, not the index
+    (both / "params.json").unlink()
+    assert "lacks model-00001-of-00003.safetensors and 2 more" in refused(both)
+
+
 def test_folders_that_are_no_checkpoint(tmp_path: Path) -> None:
     assert refused(tmp_path / "absent").endswith("absent does not exist")
     (tmp_path / "file").write_text("x")
     assert "is a file" in refused(tmp_path / "file")
-    assert "is no checkpoint: it holds no config.json" in refused(tmp_path)
+    assert "is no checkpoint: it holds neither config.json nor params.json" in refused(tmp_path)
     (tmp_path / "params.json").write_text("{}")
-    assert "Mistral's own format" in refused(tmp_path)
+    assert "holds no weights: neither model.safetensors nor consolidated.safetensors is there" in refused(tmp_path)
 
 
 def test_missing_parts_are_named(sharded: Path) -> None:
@@ -120,14 +160,15 @@ def test_a_file_that_shrinks_while_it_is_read(sharded: Path) -> None:
     source = open_checkpoint(sharded).tensors["lm_head.weight"]
     with source.path.open("r+b") as file:
         file.truncate(source.offset + 100)
-    with RowReader() as reader, pytest.raises(CheckpointError, match=r"became shorter while lm_head\.weight was read"):
-        reader.read(source, 0, 4)
+    with ByteReader() as reader, pytest.raises(CheckpointError, match=r"safetensors became shorter while it was read"):
+        reader.read(source.path, source.offset, source.nbytes)
 
 
 def test_large_reads_come_whole(tmp_path: Path) -> None:
     settings = config(vocab=3000)
     tensors = random_tensors(settings, "F32")
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "model", settings, tensors))
-    with RowReader() as reader:
-        data = reader.read(checkpoint.tensors["lm_head.weight"], 0, 3000)
+    source = checkpoint.tensors["lm_head.weight"]
+    with ByteReader() as reader:
+        data = reader.read(source.path, source.offset, source.nbytes)
     assert np.array_equal(np.frombuffer(data, np.float32).reshape(3000, 256), tensors["lm_head.weight"])

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from checkpoints import SHARDED, config
 
-from convert.config import parse_config
+from convert.config import parse_config, read_config
+from convert.windows import Attention
 from quant.errors import CheckpointError
 
 
@@ -44,19 +45,21 @@ def test_windows_that_do_not_matter(more: dict[str, Any]) -> None:
     ("more", "message"),
     [
         ({"architectures": ["GPT2LMHeadModel"]}, "architecture 'GPT2LMHeadModel' is unknown"),
-        ({"architectures": ["Mistral3ForConditionalGeneration"]}, "Mistral3ForConditionalGeneration"),
+        ({"architectures": ["Mistral3ForConditionalGeneration"]}, "num_attention_heads is missing"),
+        ({"architectures": ["Mistral3ForConditionalGeneration"], "text_config": {"model_type": "x"}}, "text model 'x'"),
+        ({"architectures": ["Mistral3ForConditionalGeneration"], "text_config": [1]}, "text_config is .1., no object"),
         ({"architectures": None, "model_type": "qwen2"}, "architecture 'qwen2'"),
         ({"architectures": None, "model_type": None}, "architecture missing"),
         ({"architectures": [{}]}, "is unknown"),
-        ({"quantization_config": {"quant_method": "compressed-tensors"}}, "quantized already .'compressed-tensors'"),
         ({"hidden_act": "gelu"}, "activation 'gelu'"),
         ({"attention_bias": True}, "attention_bias"),
-        ({"sliding_window": 16}, "sliding window of 16 tokens"),
         ({"sliding_window": "16"}, "sliding_window is '16'"),
-        ({"sliding_window": 16, "layer_types": ["full_attention", "sliding_attention"]}, "sliding window"),
+        ({"sliding_window": 16, "layer_types": ["full_attention"]}, "no list of 2 layers"),
+        ({"sliding_window": 16, "layer_types": ["full_attention", "chunked_attention"]}, "type 'chunked_attention'"),
+        ({"sliding_window": None, "layer_types": ["sliding_attention"] * 2}, "there is no sliding_window"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6}}, "rotary scaling 'yarn'"),
         ({"rope_parameters": None, "rope_theta": 1e6, "rope_scaling": {"type": "linear"}}, "rotary scaling 'linear'"),
-        ({"rope_parameters": [1]}, "no object"),
+        ({"rope_parameters": [1]}, "rope_parameters is .1., no object"),
         ({"rope_parameters": {}}, "rope_theta is missing"),
         ({"rope_parameters": {"rope_theta": -1}}, "rope_theta is -1"),
         ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial rotary"),
@@ -74,3 +77,49 @@ def test_windows_that_do_not_matter(more: dict[str, Any]) -> None:
 def test_what_cannot_be_converted_is_refused_by_name(more: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         parse_config({**config(), **more})
+
+
+def test_windows_make_another_graph() -> None:
+    """Mistral 7B v0.1 slides in every layer; transformers' Ministral says which."""
+    every = parse_config(config(sliding_window=16))
+    assert (every.architecture, every.attention) == ("granite_swa", Attention(16, (True, True)))
+    kinds = ["full_attention", "sliding_attention"]
+    some = parse_config(config(architectures=["MinistralForCausalLM"], sliding_window=16, layer_types=kinds))
+    assert some.attention == Attention(16, (False, True))
+
+
+def test_the_text_model_of_a_multimodal_checkpoint() -> None:
+    text = config(layers=3)
+    del text["architectures"]
+    found = parse_config(
+        {"architectures": ["Mistral3ForConditionalGeneration"], "text_config": text, "vision_config": {}}
+    )
+    assert found == parse_config(config(layers=3))
+
+
+PARAMS = {
+    "dim": 256, "n_layers": 4, "head_dim": 64, "hidden_dim": 512, "n_heads": 4, "n_kv_heads": 2, "norm_eps": 1e-5,
+    "vocab_size": 300, "rope_theta": 1e6,
+}  # fmt: skip
+
+
+def test_params_tell_the_pattern_that_config_hides() -> None:
+    """Ministral 8B's config.json names the window as the context."""
+    hiding = config(layers=4, sliding_window=32768, max_position_embeddings=32768)
+    assert parse_config(hiding).attention == Attention()
+    for windows in ([None, 32768, 32768, 32768], [131072, 32768, 32768, 32768]):
+        for native in (False, True):
+            found = read_config(hiding, {**PARAMS, "_sliding_window": windows}, native)
+            assert found.attention == Attention(32768, (False, True, True, True))
+            assert found.context_length == 131072
+            assert found.architecture == "granite_swa"
+
+
+def test_of_two_contexts_without_a_pattern_the_users_one_counts() -> None:
+    found = read_config(config(layers=4, max_position_embeddings=131072), PARAMS, native=True)
+    assert (found.context_length, found.architecture) == (131072, "llama")
+
+
+def test_descriptions_that_disagree_are_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"params\.json has 4 layers and config\.json 2"):
+        read_config(config(), {**PARAMS, "sliding_window": [None, 16]}, native=False)

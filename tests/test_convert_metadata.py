@@ -71,7 +71,7 @@ def keys(path: Path) -> dict[str, tuple[Any, Any]]:
 @pytest.mark.parametrize("vocabulary", [VOCABULARY, PIECES], ids=["tekken", "sentencepiece"])
 def test_keys_and_types_are_the_formats(tmp_path: Path, vocabulary: Vocabulary) -> None:
     model = parse_config(config(vocab=4))
-    metadata = build_metadata(model, vocabulary, parse_target("q4_K_M"), "demo", vocabulary.template)
+    metadata = build_metadata(model, vocabulary, parse_target("q4_K_M"), "demo", vocabulary.template, {})
     with (tmp_path / "ours.gguf").open("wb") as file:
         Writer(file, lay_out(metadata, []))
     official(tmp_path / "theirs.gguf", model, vocabulary)
@@ -79,5 +79,5 @@ def test_keys_and_types_are_the_formats(tmp_path: Path, vocabulary: Vocabulary) 
 
 
 def test_a_base_model_has_no_template() -> None:
-    metadata = build_metadata(parse_config(config(vocab=4)), VOCABULARY, parse_target("f32"), "demo", None)
+    metadata = build_metadata(parse_config(config(vocab=4)), VOCABULARY, parse_target("f32"), "demo", None, {})
     assert "minichat.template" not in metadata

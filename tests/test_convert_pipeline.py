@@ -1,5 +1,7 @@
 import hashlib
+import importlib.metadata
 import json
+import shutil
 import threading
 from collections import namedtuple
 from pathlib import Path
@@ -111,17 +113,77 @@ def test_the_report_tells_what_was_made(tmp_path: Path) -> None:
     seen: list[Progress] = []
     report = convert(SHARDED, tmp_path / "a.gguf", "Q4_K_M", name="demo", on_progress=seen.append)
     content = (tmp_path / "a.gguf").read_bytes()
-    assert report == pipeline.Report(
-        tmp_path / "a.gguf", len(content), hashlib.sha256(content).hexdigest(), "q4_K_M", "llama", "v7-tekken",
-        2230528, 32768,
-    )  # fmt: skip
+    assert (report.size_bytes, report.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert (report.target, report.architecture, report.template) == ("q4_K_M", "llama", "v7-tekken")
+    assert (report.parameters, report.context_length, report.set_aside, report.notice) == (2230528, 32768, 0, None)
     places = [p.done_bytes for p in seen]
     assert places == sorted(places)
-    assert seen[-1] == Progress(len(content), len(content), "output.weight")
+    assert seen[-1].done_bytes == seen[-1].total_bytes <= len(content)
     metadata = read_header(tmp_path / "a.gguf").metadata
     assert metadata["general.name"] == "demo"
     assert metadata["general.file_type"] == 15
     assert metadata["minichat.template"] == "v7-tekken"
+
+
+def test_the_file_says_what_it_came_from(tmp_path: Path) -> None:
+    convert(SHARDED, tmp_path / "a.gguf")
+    metadata = read_header(tmp_path / "a.gguf").metadata
+    assert metadata["minichat.version"] == importlib.metadata.version("minichat")
+    assert metadata["minichat.recipe"] == "q4_K_M"
+    names = metadata["minichat.source.files"]
+    assert set(names) == {path.name for path in SHARDED.iterdir()} - {"expected.npz"}
+    for name, digest in zip(names, metadata["minichat.source.sha256"], strict=True):
+        assert digest == hashlib.sha256((SHARDED / name).read_bytes()).hexdigest()
+
+
+def hub_cache(root: Path, digests: dict[str, str]) -> Path:
+    """SHARDED as the hub's cache holds it; `digests` are the names of the blobs of some files."""
+    snapshot = root / "models--mistralai--Ministral-8B-Instruct-2410" / "snapshots" / ("0a" * 20)
+    blobs = snapshot.parent.parent / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, path in enumerate(sorted(SHARDED.iterdir())):
+        blob = blobs / digests.get(path.name, f"{number:040d}")
+        shutil.copy(path, blob)
+        (snapshot / path.name).symlink_to(Path("../../blobs") / blob.name)
+    return snapshot
+
+
+def test_what_the_hub_told_is_checked(tmp_path: Path) -> None:
+    shards = sorted(SHARDED.glob("*.safetensors"))
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
+    source = hub_cache(tmp_path / "good", digests)
+    report = convert(source, tmp_path / "a.gguf", name="x")
+    content = (tmp_path / "a.gguf").read_bytes()
+    assert report.sha256 == hashlib.sha256(content).hexdigest()
+    assert report.notice == "Licensed by Mistral AI under the Mistral AI Research License"
+    metadata = read_header(tmp_path / "a.gguf").metadata
+    assert metadata["minichat.source.repo"] == "mistralai/Ministral-8B-Instruct-2410"
+    assert metadata["minichat.source.revision"] == "0a" * 20
+    assert metadata["general.license"] == "mrl"
+    assert metadata["minichat.notice"] == report.notice
+    assert set(digests.values()) < set(metadata["minichat.source.sha256"])
+    wrong = hub_cache(tmp_path / "bad", digests | {shards[1].name: "0" * 64})
+    assert_untouched(
+        wrong, tmp_path / "out" / "a.gguf", CheckpointError, f"{shards[1].name} is not the file that the hub has"
+    )
+
+
+@pytest.mark.parametrize("target", ["q4_K_M", "q8_0", "fp16", "bf16", "f32"])
+def test_errors_are_measured_against_the_source(tmp_path: Path, target: str) -> None:
+    """gguf's own dequantizers are the judge."""
+    convert(SHARDED, tmp_path / "plain.gguf", "f32")
+    report = convert(SHARDED, tmp_path / "a.gguf", target, measure=True)
+    exact = {t.name: t.data.astype(np.float64) for t in gguf.GGUFReader(tmp_path / "plain.gguf").tensors}
+    reader = gguf.GGUFReader(tmp_path / "a.gguf")
+    assert {t.name for t in report.tensors} == set(exact)
+    for tensor, made in zip(report.tensors, reader.tensors, strict=True):
+        assert (tensor.name, tensor.size_bytes, tensor.shape) == (made.name, made.n_bytes, exact[made.name].shape)
+        found = gguf.quants.dequantize(made.data, made.tensor_type)
+        error = np.linalg.norm(found - exact[made.name]) / np.linalg.norm(exact[made.name])
+        assert tensor.relative_error == pytest.approx(error, rel=1e-3, abs=1e-7)
+    total = sum(int(made.n_bytes) for made in reader.tensors)
+    assert report.bits_per_weight == pytest.approx(8 * total / report.parameters)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +347,8 @@ def test_a_read_error_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise OSError(5, "Input/output error")
         return real(*_)
 
-    real = pipeline.RowReader._read_at
-    monkeypatch.setattr(pipeline.RowReader, "_read_at", fail)
+    real = pipeline.ByteReader._read_at
+    monkeypatch.setattr(pipeline.ByteReader, "_read_at", fail)
     message = r"model-0000\d-of-00003.safetensors cannot be read: Input/output error"
     assert_untouched(SHARDED, tmp_path / "out" / "a.gguf", CheckpointError, message)
 
@@ -301,7 +363,7 @@ def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         convert(SHARDED, out / "a.gguf", "q8_0", on_progress=interrupt)
     assert list(out.iterdir()) == []
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("quantize")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("quantize", "write", "hash"))]
 
 
 def test_mutated_checkpoints_raise_our_errors_only(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_pieces_are_sentencepieces(name: str) -> None:
 def test_llama_cpp_tokenizes_as_sentencepiece(tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.gguf"
     settings = parse_config(config(vocab=32768))
-    layout = lay_out(build_metadata(settings, load(V3), parse_target("f32"), "test", None), [])
+    layout = lay_out(build_metadata(settings, load(V3), parse_target("f32"), "test", None, {}), [])
     with path.open("wb") as file:
         Writer(file, layout)
     theirs, rng = SentencePieceProcessor(str(V3)), random.Random(2)

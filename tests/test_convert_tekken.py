@@ -56,7 +56,7 @@ def test_merges_lead_llama_cpp_to_mistral_commons_ids(tmp_path: Path, ours: Voca
     """On ASCII, where llama.cpp's pattern for Tekken is right."""
     path = tmp_path / "vocabulary.gguf"
     settings = parse_config(config(vocab=131072))
-    layout = lay_out(build_metadata(settings, ours, parse_target("f32"), "test", None), [])
+    layout = lay_out(build_metadata(settings, ours, parse_target("f32"), "test", None, {}), [])
     with path.open("wb") as file:
         Writer(file, layout)
     rng = random.Random(4)

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from checkpoints import config, random_tensors
+from checkpoints import config, native_tensors, random_tensors
 
 from convert.config import parse_config
 from convert.safetensors_file import SourceTensor
@@ -21,18 +23,66 @@ def test_names_follow_the_formats_table() -> None:
 
     settings = config(layers=3)
     names = TensorNameMap(MODEL_ARCH.LLAMA, 3)
-    planned = plan_tensors(parse_config(settings), sources(settings))
+    planned = plan_tensors(parse_config(settings), sources(settings)).tensors
     assert {t.source.name for t in planned} == set(sources(settings))
     for tensor in planned:
         assert names.get_name(tensor.source.name, try_suffixes=(".weight",)) == tensor.name
         assert tensor.head_rows == (64 if "attn_q." in tensor.name or "attn_k." in tensor.name else 0)
 
 
+def test_both_formats_make_the_same_tensors() -> None:
+    """Only the rows of Q and K are ordered in one of them."""
+    settings = config(layers=3)
+    own = native_tensors(random_tensors(settings), 64)
+    found = {n: replace(sources(settings)["model.norm.weight"], name=n, shape=v.shape) for n, v in own.items()}
+    hub = plan_tensors(parse_config(settings), sources(settings)).tensors
+    native = plan_tensors(parse_config(settings), found, native=True).tensors
+    assert [(t.name, t.shape) for t in native] == [(t.name, t.shape) for t in hub]
+    assert {t.source.name for t in native} == set(own)
+    assert not any(t.head_rows for t in native)
+
+
+@pytest.mark.parametrize("prefix", ["language_model.", "model.language_model."])
+def test_the_text_model_of_a_multimodal_checkpoint(prefix: str) -> None:
+    """Transformers has written its names in two ways; what sees is set aside."""
+    settings = config()
+    plain = sources(settings)
+    found = {}
+    for name, tensor in plain.items():
+        if prefix == "language_model.":
+            found[prefix + name] = tensor
+        else:
+            found[name.replace("model.", prefix, 1) if name.startswith("model.") else name] = tensor
+    seeing = [
+        "vision_tower.patch_conv.weight",
+        "multi_modal_projector.linear_1.weight",
+        "model.vision_tower.ln_pre.weight",
+    ]
+    plan = plan_tensors(parse_config(settings), found | dict.fromkeys(seeing, plain["model.norm.weight"]))
+    assert plan.tensors == plan_tensors(parse_config(settings), plain).tensors
+    assert len(plan.seeing) == 3
+
+
+def test_one_tensor_under_two_names() -> None:
+    settings = config()
+    found = sources(settings)
+    with pytest.raises(CheckpointError, match="are the same tensor"):
+        plan_tensors(parse_config(settings), found | {"language_model.model.norm.weight": found["model.norm.weight"]})
+
+
+def test_windows_need_sinks_that_take_nothing() -> None:
+    settings = config(sliding_window=16)
+    model = parse_config(settings)
+    sinks = plan_tensors(model, sources(settings)).constants
+    assert [(t.name, t.shape) for t in sinks] == [(f"blk.{n}.attn_sinks.weight", (4,)) for n in range(2)]
+    assert all(np.exp(np.float32(t.value)) == 0 for t in sinks)
+
+
 def test_a_tied_head_is_left_out() -> None:
     settings = config(tied=True)
     head = {"lm_head.weight": sources(config())["lm_head.weight"]}
     for tensors in (sources(settings), sources(settings) | head):
-        assert "output.weight" not in [t.name for t in plan_tensors(parse_config(settings), tensors)]
+        assert "output.weight" not in [t.name for t in plan_tensors(parse_config(settings), tensors).tensors]
 
 
 def test_what_does_not_fit_is_named() -> None:
@@ -46,20 +96,23 @@ def test_what_does_not_fit_is_named() -> None:
         return str(caught.value)
 
     assert "lacks the tensor model.norm.weight" in refused({n: t for n, t in tensors.items() if t is not norm})
-    assert "no place in the model" in refused(tensors | {"model.layers.2.mlp.up_proj.weight": norm})
+    assert "no place in the model" in refused(tensors | {"x.weight": replace(norm, name="x.weight")})
     wrong = SourceTensor(norm.name, "BF16", (255,), norm.path, 0, 510)
     assert "model.norm.weight has the shape (255,), and config.json says (256,)" in refused(
         tensors | {norm.name: wrong}
     )
     eight_bit = SourceTensor(norm.name, "F8_E4M3", (256,), norm.path, 0, 256)
     assert "model.norm.weight has the type F8_E4M3" in refused(tensors | {norm.name: eight_bit})
+    up = tensors["model.layers.0.mlp.up_proj.weight"]
+    eight_bit = replace(up, dtype="F8_E4M3")
+    assert f"{up.name} has 8-bit weights and no scales" in refused(tensors | {up.name: eight_bit})
 
 
 def test_old_rotary_tables_are_left_out() -> None:
     settings = config()
     tensors = sources(settings)
     tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = tensors["model.norm.weight"]
-    assert len(plan_tensors(parse_config(settings), tensors)) == len(tensors) - 1
+    assert len(plan_tensors(parse_config(settings), tensors).tensors) == len(tensors) - 1
 
 
 @pytest.mark.parametrize(("heads", "head_rows"), [(1, 2), (3, 8), (4, 64)])

@@ -133,7 +133,7 @@ def test_a_folder_here_needs_no_path(
 
 
 def test_a_given_name_and_tag(checkpoint: Path, store: Store, work: Work) -> None:
-    made = models.convert_into(store, checkpoint, "q8_0", ModelName("mine", "best"), work)
+    made = models.convert_into(store, checkpoint, "q8_0", ModelName("mine", "best"), work).manifest
     assert (made.full_name, made.target, made.template) == ("mine:best", "q8_0", "v7-tekken")
     assert models.resolve("mine:BEST", store, work).path == store.path(made)
 
@@ -190,13 +190,13 @@ def test_who_waited_takes_the_result_of_the_other(checkpoint: Path, store: Store
     assert work.notes == ["another minichat is making my-model:q4_K_M: waiting for it (Ctrl-C leaves)"]
     assert work.titles == []
     with while_another_makes(checkpoint, store) as work:
-        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work)
+        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work).manifest
     assert (made.full_name, len(work.notes), work.titles) == ("my-model:q4_K_M", 1, [])
 
 
 def test_who_waited_for_something_else_goes_on_to_convert(checkpoint: Path, store: Store) -> None:
     with while_another_makes(checkpoint, store, "q8_0", "mine:best") as work:
-        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("mine", "best"), work)
+        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("mine", "best"), work).manifest
     assert (made.target, len(work.notes), len(work.titles)) == ("q4_K_M", 1, 1)
     assert store.models() == [made]
 

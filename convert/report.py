@@ -1,0 +1,62 @@
+"""What a conversion tells: how far it is, and what it made."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the output is: bytes made, bytes in all, and the tensor under way. `hint`: how it would go faster."""
+
+    done_bytes: int
+    total_bytes: int
+    tensor: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """One tensor of the file.
+
+    `relative_error`: the root mean square of what quantizing changed, over that of the weights; 0 if not measured.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    size_bytes: int
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made. `template` is the version of the instruct template, None for a base model.
+
+    `notice`: a line that the licence wants told. `set_aside`: how many tensors of a part that sees were left out.
+    """
+
+    path: Path
+    size_bytes: int
+    sha256: str
+    target: str
+    architecture: str
+    template: str | None
+    parameters: int
+    context_length: int
+    licence: str | None
+    notice: str | None
+    set_aside: int
+    tensors: tuple[TensorReport, ...]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person is to be told once."""
+        told = [f"{self.notice}: for research only, and the line goes with every copy"] if self.notice else []
+        if self.set_aside:
+            told.append(f"text only: {self.set_aside} tensors of the part that sees are left out")
+        return told
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Of the weights alone, without the header."""
+        return 8 * sum(tensor.size_bytes for tensor in self.tensors) / self.parameters
