@@ -28,7 +28,6 @@ Rows = NDArray[np.float32] | NDArray[np.uint16]
 
 _PIECE = 1 << 16  # weights made float32 and quantized at a time: with their blocks they stay in a core's cache
 _LARGEST_SQUARABLE = 2.0**55  # its square, times 256, is a finite float32
-_HIGH_HALF = 1 if np.little_endian else 0  # which half of a float32 a bfloat16 is
 
 
 class Quantizer:
@@ -143,15 +142,15 @@ class _Widener:
     """Weights to float32, in one array that is used again: aligned and writable, as compiled kernels want theirs."""
 
     def __init__(self, size: int) -> None:
-        self._weights = np.zeros(size, np.float32)
-        # The lower halves stay zero.
-        self._high_halves = self._weights.view(np.uint16)[_HIGH_HALF::2]
+        self._weights = np.empty(size, np.float32)
+        self._bits = self._weights.view(np.uint32)
 
     def widen(self, weights: Rows) -> NDArray[np.float32]:
         """weights: (n,), all float32 or all bits of bfloat16 -> (n,), good until the next call."""
         n = weights.size
         if weights.dtype == np.uint16:
-            self._high_halves[:n] = weights
+            self._bits[:n] = weights
+            self._bits[:n] <<= 16
         else:
             self._weights[:n] = weights
         return self._weights[:n]
