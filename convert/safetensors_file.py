@@ -9,6 +9,7 @@ Offsets count from the start of the data, and the tensors fill it without gaps. 
 import json
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,6 +17,7 @@ from typing import Any, TypeGuard
 from quant.errors import CheckpointError
 
 _MAX_HEADER_BYTES = 100_000_000  # the format's own bound
+_MAX_NAME = 200  # letters; far above any tensor's name
 _DTYPE_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
     "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -36,7 +38,10 @@ class SourceTensor:
 
 
 def read_header(path: Path) -> list[SourceTensor]:
-    """The tensors of a safetensors file, in the order of their bytes. CheckpointError if the file is not sound."""
+    """The tensors of a safetensors file, in the order of their bytes. CheckpointError if the file is not sound.
+
+    Names are short and printable: errors may show them.
+    """
     try:
         with path.open("rb") as file:
             file_bytes = os.fstat(file.fileno()).st_size
@@ -62,6 +67,11 @@ def read_header(path: Path) -> list[SourceTensor]:
     return tensors
 
 
+def is_tensor_name(name: str) -> bool:
+    """Whether an error may show this name: it is printable, and not long."""
+    return name.isprintable() and 0 < len(name) <= _MAX_NAME
+
+
 def _entries(path: Path, text: bytes) -> list[tuple[str, Any]]:
     try:
         # Pairs, not a dictionary: JSON keeps the last of two equal names in silence.
@@ -71,8 +81,10 @@ def _entries(path: Path, text: bytes) -> list[tuple[str, Any]]:
     if not isinstance(pairs, _Pairs):
         raise CheckpointError(f"{path} is no safetensors file: its header is no JSON object")
     names = [name for name, _ in pairs]
+    if odd := [name for name in names if not is_tensor_name(name)]:
+        raise CheckpointError(f"{path} is damaged: {odd[0][:40]!r} is no tensor's name")
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise CheckpointError(f"{path} is damaged: {twice} stands in it twice")
     return [(name, entry) for name, entry in pairs if name != "__metadata__"]
 

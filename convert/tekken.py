@@ -107,7 +107,7 @@ def _ranks(path: Path, entries: Any, n_ranks: int) -> list[bytes]:
 def _special(path: Path, entries: Any, n_special: int, version: str) -> list[str]:
     if entries is None:
         if version not in _VERSIONS_WITHOUT_LIST:
-            raise CheckpointError(f"{path} is damaged: version {version} must list its special tokens")
+            raise CheckpointError(f"{path} is damaged: version {version[:20]!r} must list its special tokens")
         names = list(_UNLISTED)
     else:
         names = []

@@ -118,3 +118,13 @@ def test_mutated_headers_are_read_or_refused(tmp_path: Path) -> None:
         except CheckpointError:
             continue
         assert all(t.offset + t.nbytes <= len(bad) for t in found)
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x1b[2J", "\u202ea", "\ud800", "n" * 201])
+def test_a_name_that_no_error_could_show(tmp_path: Path, name: str) -> None:
+    text = json.dumps({name: {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"x")
+    with pytest.raises(CheckpointError, match="is no tensor's name") as error:
+        read_header(tmp_path / "a.safetensors")
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < len(str(tmp_path)) + 100
