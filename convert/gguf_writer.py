@@ -6,8 +6,10 @@ then (`Layout.with_value`). The format is drawn in `convert.gguf_file`.
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -151,7 +153,7 @@ class Writer:
     def finish(self, header: bytes | None = None) -> str:
         """The whole file's sha256, once all is written; `header`, of the same size, replaces the one that was.
 
-        A file with a new header, or one that was not hashed, is read again.
+        A file with a new header, or one that was not hashed, is read again, while the disk takes what is left of it.
         """
         if self.written != self._layout.file_bytes:
             raise ValueError(f"{self.written} bytes written where {self._layout.file_bytes} were planned")
@@ -164,7 +166,11 @@ class Writer:
         elif self._hash is not None:
             return self._hash.hexdigest()
         self._file.flush()
-        return sha256_of_descriptor(self._file.fileno())
+        with ThreadPoolExecutor(1) as pool:
+            synced = pool.submit(os.fsync, self._file.fileno())
+            digest = sha256_of_descriptor(self._file.fileno())
+            synced.result()
+        return digest
 
     def _write(self, data: bytes | memoryview) -> None:
         self._file.write(data)

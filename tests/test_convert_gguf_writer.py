@@ -36,3 +36,27 @@ def test_the_writer_holds_to_the_plan() -> None:
         writer.finish()
     with pytest.raises(ValueError, match=r"token_embd.weight: 433 bytes where 432 were planned"):
         writer.append(memoryview(bytes(433)))
+
+
+def test_a_value_that_is_known_at_the_end_takes_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    before = {**METADATA, "late": w.strings(["0" * 64, "?"])}
+    layout = w.lay_out(before, TENSORS)
+    late = layout.with_value("late", w.strings(["abcd" * 16, "!"]))
+    with path.open("w+b") as file:
+        writer = w.Writer(file, layout, hashing=False)
+        for tensor in layout.tensors:
+            writer.append(memoryview(bytes(tensor.nbytes)))
+        digest = writer.finish(late.header)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    reader = gguf.GGUFReader(path)
+    assert reader.fields["late"].contents() == ["abcd" * 16, "!"]
+    for key, value in METADATA.items():
+        assert reader.fields[key].contents() == pytest.approx(value.value)
+    assert late.header == w.lay_out({**METADATA, "late": w.strings(["abcd" * 16, "!"])}, TENSORS).header
+
+
+def test_a_header_of_another_size_is_a_defect(tmp_path: Path) -> None:
+    layout = w.lay_out({}, [])
+    with (tmp_path / "a.gguf").open("w+b") as file, pytest.raises(ValueError, match="were planned"):
+        w.Writer(file, layout).finish(layout.header + b"x")
