@@ -46,9 +46,8 @@ def config(
     }  # fmt: skip
 
 
-def random_tensors(config: Mapping[str, Any], dtype: str = "BF16", seed: int = 0) -> Tensors:
-    """Weights of the right names and shapes, normal with a few outliers, norms about one."""
-    rng = np.random.default_rng(seed)
+def shapes_of(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a model's tensors."""
     hidden, inner, head_dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     q_rows, kv_rows = config["num_attention_heads"] * head_dim, config["num_key_value_heads"] * head_dim
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
@@ -64,8 +63,14 @@ def random_tensors(config: Mapping[str, Any], dtype: str = "BF16", seed: int = 0
     shapes["model.norm.weight"] = (hidden,)
     if not config["tie_word_embeddings"]:
         shapes["lm_head.weight"] = (config["vocab_size"], hidden)
+    return shapes
+
+
+def random_tensors(config: Mapping[str, Any], dtype: str = "BF16", seed: int = 0) -> Tensors:
+    """Weights of the right names and shapes, normal with a few outliers, norms about one."""
+    rng = np.random.default_rng(seed)
     convert = {"BF16": to_bf16, "F16": lambda x: x.astype(np.float16), "F32": lambda x: x}[dtype]
-    return {name: convert(_random(rng, shape)) for name, shape in shapes.items()}
+    return {name: convert(_random(rng, shape)) for name, shape in shapes_of(config).items()}
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
