@@ -14,11 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from convert.safetensors_file import SourceTensor, read_header
+from convert.safetensors_file import SourceTensor, is_tensor_name, read_header
 from quant.errors import CheckpointError
 
 _MAX_JSON_BYTES = 64 << 20
 _HUB, _NATIVE = "model.safetensors", "consolidated.safetensors"
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _NUMBERED = re.compile(r"consolidated-(\d{5})-of-(\d{5})\.safetensors")
 
 
@@ -100,8 +101,10 @@ def _indexed(folder: Path, single: str) -> Weights:
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} is damaged: it has no weight_map")
     for name, file_name in weight_map.items():
-        if not isinstance(file_name, str) or file_name in ("", ".", "..") or re.search(r"[/\\\0]", file_name):
-            raise CheckpointError(f"{index} is damaged: {name} is said to be in {file_name!r}")
+        if not is_tensor_name(name):
+            raise CheckpointError(f"{index} is damaged: {name[:40]!r} is no tensor's name")
+        if not isinstance(file_name, str) or not _FILE_NAME.fullmatch(file_name):
+            raise CheckpointError(f"{index} is damaged: {name} is said to be in {repr(file_name)[:80]}")
     weights, tensors = _read_shards(folder, sorted(set(weight_map.values())))
     for name, shard in weight_map.items():
         if name not in tensors or tensors[name].path.name != shard:
