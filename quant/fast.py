@@ -33,8 +33,9 @@ _GGML_WEIGHTS_PER_S = 15_000_000  # of Q4_K, by one core
 _LOADING_PAYS_S = 0.8
 _COMPILING_PAYS_S = 12.0
 _FOLDER = Path(__file__).parent
-_CACHED, _CACHED_LAST = "__pycache__/*.nbi", "__pycache__/fast_q6k._quantize-*.nbi"
-_SOURCES = ("fast_q4k.py", "fast_q6k.py", "lanes.py")
+_CACHED = "__pycache__/*.nbi"
+_CACHED_LAST = {False: "__pycache__/fast_q6k._quantize-*.nbi", True: "__pycache__/fast_q4k_fine._quantize-*.nbi"}
+_SOURCES = ("fast_q4k.py", "fast_q4k_fine.py", "fast_q6k.py", "lanes.py")
 
 
 def installed() -> bool:
@@ -45,16 +46,19 @@ def installed() -> bool:
 def pays(n_weights: int, cores: int) -> bool:
     """Whether so many weights of Q4_K, Q5_K and Q6_K are made sooner with the compiled kernels."""
     ggml_s = n_weights / (_GGML_WEIGHTS_PER_S * cores)
-    return ggml_s > (_LOADING_PAYS_S if _is_compiled() else _COMPILING_PAYS_S)
+    return ggml_s > (_LOADING_PAYS_S if _is_compiled(False) else _COMPILING_PAYS_S)
 
 
 class FastKernels:
     """Compiled kernels by name of type ("q4_K"): none at first, all of them once the background is done.
 
+    `fine`: those of Q4_K are the ones that search further than ggml; all others make ggml's bytes.
+
     The interpreter's exit waits for the background, which notices it, ends the compiling process and stops.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fine: bool = False) -> None:
+        self._fine = fine
         self._ready: Mapping[str, Kernel] = {}
         self._thread = threading.Thread(target=self._prepare, name="fast-kernels")
         self._thread.start()
@@ -72,15 +76,17 @@ class FastKernels:
 
     def _prepare(self) -> None:
         try:
-            if _is_compiled() or _compile_apart():
-                kernels = load()
-                if all(_agrees(name, kernel) for name, kernel in kernels.items()):
+            if _is_compiled(self._fine) or _compile_apart(self._fine):
+                kernels = load(self._fine)
+                if all(
+                    _agrees(name, kernel) for name, kernel in kernels.items() if not (self._fine and name == "q4_K")
+                ):
                     self._ready = kernels
         except Exception:  # noqa: S110 - a broken numba can raise anything, and is not needed
             pass
 
 
-def load() -> "Mapping[str, Kernel]":
+def load(fine: bool) -> "Mapping[str, Kernel]":
     """The kernels, loaded from numba's cache, or compiled."""
     import numpy as np
 
@@ -88,6 +94,10 @@ def load() -> "Mapping[str, Kernel]":
     from quant.fast_q6k import quantize_q6k
 
     kernels = {"q4_K": quantize_q4k, "q5_K": quantize_q5k, "q6_K": quantize_q6k}
+    if fine:
+        from quant.fast_q4k_fine import quantize_q4k_fine
+
+        kernels["q4_K"] = quantize_q4k_fine
     for name, kernel in kernels.items():
         kernel(np.zeros(256, np.float32), np.empty(by_name(name).nbytes(256), np.uint8))
     return kernels
@@ -106,9 +116,9 @@ def _agrees(name: str, kernel: "Kernel") -> bool:
     return bool((ours == theirs).all())
 
 
-def _is_compiled() -> bool:
+def _is_compiled(fine: bool) -> bool:
     """Whether numba's cache beside the modules holds all the code, newer than they are."""
-    return any(_FOLDER.glob(_CACHED_LAST)) and not _stale()
+    return any(_FOLDER.glob(_CACHED_LAST[fine])) and not _stale()
 
 
 def _stale() -> list[Path]:
@@ -117,10 +127,10 @@ def _stale() -> list[Path]:
     return [path for path in _FOLDER.glob(_CACHED) if path.stat().st_mtime < changed]
 
 
-def _compile_apart() -> bool:
+def _compile_apart(fine: bool) -> bool:
     """Compile in a process of its own; whether that went well. Ends that process if this one's main thread ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "quant.fast"],
+        [sys.executable, "-m", "quant.fast", *(["fine"] if fine else [])],
         cwd=_FOLDER.parent,  # where `quant` is found
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -137,4 +147,4 @@ def _compile_apart() -> bool:
 if __name__ == "__main__":
     for path in _stale():
         path.unlink(missing_ok=True)
-    load()
+    load(fine="fine" in sys.argv)

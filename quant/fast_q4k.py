@@ -44,25 +44,25 @@ from quant.lanes import (
     transpose,
 )
 
-_SIZE = 32  # weights in a sub-block
-_N = F(_SIZE)
-_TOP4, _TOP5, _TOP_SCALE = F(15), F(31), F(63)
+SIZE = 32  # weights in a sub-block
+_N = F(SIZE)
+TOP4, _TOP5, TOP_SCALE = F(15), F(31), F(63)
 _LARGEST, _NAN = np.finfo(F).max, F(np.nan)
-_Q4_BYTES, _Q5_BYTES = 144, 176
+Q4_BYTES, _Q5_BYTES = 144, 176
 
 # How many steps of code lie between minimum and maximum, in each trial of the search; ggml's numbers.
-_TRIALS4 = np.array([F(F(-1) + F(F(0.1) * F(i))) + _TOP4 for i in range(21)], F)
+TRIALS4 = np.array([F(F(-1) + F(F(0.1) * F(i))) + TOP4 for i in range(21)], F)
 _TRIALS5 = np.array([F(F(-0.5) + F(F(0.1) * F(i))) + _TOP5 for i in range(16)], F)
 
 # Rows of the state of a search, LANES numbers each.
-_MIN, _MAX, _SUM_W, _SUM_WX, _ERROR, _SCALE, _INVERSE, _OFFSET = (i * LANES for i in range(8))
-# _MIN      the minimum, at most 0; from the first better fit on, the fitted one
-# _INVERSE  1 / scale of the codes, _OFFSET the minimum that they were rounded with
+MIN, MAX, SUM_W, SUM_WX, ERROR, SCALE, INVERSE, OFFSET = (i * LANES for i in range(8))
+# MIN      the minimum, at most 0; from the first better fit on, the fitted one
+# INVERSE  1 / scale of the codes, OFFSET the minimum that they were rounded with
 
 
 def quantize_q4k(weights: Any, blocks: Any) -> None:
     """weights: (n,) float32, n a multiple of 256 -> blocks: (n / 256 * 144,) uint8, filled."""
-    _quantize(weights, blocks, _TRIALS4, _TOP4, _Q4_BYTES)
+    _quantize(weights, blocks, TRIALS4, TOP4, Q4_BYTES)
 
 
 def quantize_q5k(weights: Any, blocks: Any) -> None:
@@ -72,18 +72,18 @@ def quantize_q5k(weights: Any, blocks: Any) -> None:
 
 @kernel
 def _quantize(weights: Any, blocks: Any, trials: Any, top: Any, block_bytes: Any) -> None:
-    group = np.zeros(LANES * _SIZE, np.float32)
-    x = np.empty(_SIZE * LANES, np.float32)
-    w = np.empty(_SIZE * LANES, np.float32)
+    group = np.zeros(LANES * SIZE, np.float32)
+    x = np.empty(SIZE * LANES, np.float32)
+    w = np.empty(SIZE * LANES, np.float32)
     state = np.empty(8 * LANES, np.float32)
     codes = np.empty(SUPER_BLOCK, np.uint8)
     made = np.empty(group.size // SUPER_BLOCK * block_bytes, np.uint8)
     for first in range(0, weights.size, group.size):
         count = take(weights, first, group)
-        transpose(group, x, _SIZE)
-        _begin(x, w, state, top)
+        transpose(group, x, SIZE)
+        begin(x, w, state, top)
         for trial in range(trials.size):
-            _try(x, w, state, trials[trial], top)
+            attempt(x, w, state, trials[trial], top)
         _finish(group, state, codes, made, top, block_bytes)
         at = first // SUPER_BLOCK * block_bytes
         for i in range(count // SUPER_BLOCK * block_bytes):
@@ -136,7 +136,7 @@ def _sums8(x: Any, w: Any, i: Any, k: Any, inverse: Any, low: Any, top: Any, sum
 
 
 @part
-def _sums(x: Any, w: Any, k: Any, inverse: Any, low: Any, top: Any) -> Any:
+def code_sums(x: Any, w: Any, k: Any, inverse: Any, low: Any, top: Any) -> Any:
     """Over lane k: the sums of w * code, w * code**2, w * code * x."""
     sums = _sums8(x, w, 0, k, inverse, low, top, (ZERO, ZERO, ZERO))
     sums = _sums8(x, w, 8, k, inverse, low, top, sums)
@@ -166,49 +166,49 @@ def _error(x: Any, w: Any, k: Any, inverse: Any, low: Any, top: Any, scale: Any,
 
 
 @kernel
-def _begin(x: Any, w: Any, state: Any, top: Any) -> None:
+def begin(x: Any, w: Any, state: Any, top: Any) -> None:
     """Range, weights `w` and their sums of each lane, and the first fit: the line from minimum to maximum."""
     for k in range(LANES):
         low = high = x[k]
         squares = ZERO
-        for i in range(_SIZE):
+        for i in range(SIZE):
             value = x[i * LANES + k]
             squares = squares + value * value
             low = min(low, value)
             high = max(high, value)
-        state[_MIN + k] = min(low, ZERO)
-        state[_MAX + k] = high
-        state[_ERROR + k] = np.sqrt(squares / _N)  # for the next loop only
-    for i in range(_SIZE):
+        state[MIN + k] = min(low, ZERO)
+        state[MAX + k] = high
+        state[ERROR + k] = np.sqrt(squares / _N)  # for the next loop only
+    for i in range(SIZE):
         for k in range(LANES):
-            w[i * LANES + k] = state[_ERROR + k] + abs(x[i * LANES + k])
+            w[i * LANES + k] = state[ERROR + k] + abs(x[i * LANES + k])
     for k in range(LANES):
         sum_w = sum_wx = ZERO
-        for i in range(_SIZE):
+        for i in range(SIZE):
             weight = w[i * LANES + k]
             sum_w = sum_w + weight
             sum_wx = sum_wx + weight * x[i * LANES + k]
-        state[_SUM_W + k] = sum_w
-        state[_SUM_WX + k] = sum_wx
-        inverse = top / (state[_MAX + k] - state[_MIN + k])
-        state[_SCALE + k] = ONE / inverse
-        state[_INVERSE + k] = _usable(inverse)
-        state[_OFFSET + k] = state[_MIN + k]
+        state[SUM_W + k] = sum_w
+        state[SUM_WX + k] = sum_wx
+        inverse = top / (state[MAX + k] - state[MIN + k])
+        state[SCALE + k] = ONE / inverse
+        state[INVERSE + k] = _usable(inverse)
+        state[OFFSET + k] = state[MIN + k]
     for k in range(LANES):
-        low = state[_MIN + k]
-        state[_ERROR + k] = _error(x, w, k, state[_INVERSE + k], low, top, state[_SCALE + k], low)
+        low = state[MIN + k]
+        state[ERROR + k] = _error(x, w, k, state[INVERSE + k], low, top, state[SCALE + k], low)
 
 
 @kernel
-def _try(x: Any, w: Any, state: Any, steps: Any, top: Any) -> None:
+def attempt(x: Any, w: Any, state: Any, steps: Any, top: Any) -> None:
     """One more inverse scale: `steps` over the range. Rows of `state` get its fit in the lanes where that is better."""
     for k in range(LANES):
-        low, high = state[_MIN + k], state[_MAX + k]
-        sum_w, sum_x = state[_SUM_W + k], state[_SUM_WX + k]
-        best, best_scale = state[_ERROR + k], state[_SCALE + k]
-        best_inverse, best_offset = state[_INVERSE + k], state[_OFFSET + k]
+        low, high = state[MIN + k], state[MAX + k]
+        sum_w, sum_x = state[SUM_W + k], state[SUM_WX + k]
+        best, best_scale = state[ERROR + k], state[SCALE + k]
+        best_inverse, best_offset = state[INVERSE + k], state[OFFSET + k]
         inverse = _usable(steps / (high - low))
-        sum_l, sum_l2, sum_xl = _sums(x, w, k, inverse, low, top)
+        sum_l, sum_l2, sum_xl = code_sums(x, w, k, inverse, low, top)
         determinant = sum_w * sum_l2 - sum_l * sum_l
         scale = (sum_w * sum_xl - sum_x * sum_l) / determinant
         offset = (sum_l2 * sum_x - sum_l * sum_xl) / determinant
@@ -218,24 +218,24 @@ def _try(x: Any, w: Any, state: Any, steps: Any, top: Any) -> None:
         offset = ZERO if positive else offset
         error = _error(x, w, k, inverse, low, top, scale, offset)
         better = (determinant > ZERO) & (error < best)
-        state[_ERROR + k] = error if better else best
-        state[_SCALE + k] = scale if better else best_scale
-        state[_MIN + k] = offset if better else low
-        state[_INVERSE + k] = inverse if better else best_inverse
-        state[_OFFSET + k] = low if better else best_offset
+        state[ERROR + k] = error if better else best
+        state[SCALE + k] = scale if better else best_scale
+        state[MIN + k] = offset if better else low
+        state[INVERSE + k] = inverse if better else best_inverse
+        state[OFFSET + k] = low if better else best_offset
 
 
 @kernel
 def _finish(group: Any, state: Any, codes: Any, blocks: Any, top: Any, block_bytes: Any) -> None:
     """The blocks of a group."""
     for b in range(LANES // 8):  # numbers that LLVM sees to be positive need no test for an index from the end
-        if block_bytes == _Q4_BYTES:
-            _finish_block(group, state, codes, blocks, b, b * _Q4_BYTES, top)
-            _put_codes(codes, blocks, b * _Q4_BYTES + 16)
+        if block_bytes == Q4_BYTES:
+            _finish_block(group, state, codes, blocks, b, b * Q4_BYTES, top)
+            put_codes(codes, blocks, b * Q4_BYTES + 16)
         else:
             _finish_block(group, state, codes, blocks, b, b * _Q5_BYTES, top)
             _put_fifth_bits(codes, blocks, b * _Q5_BYTES + 16)
-            _put_codes(codes, blocks, b * _Q5_BYTES + 48)
+            put_codes(codes, blocks, b * _Q5_BYTES + 48)
 
 
 @copied
@@ -243,25 +243,25 @@ def _finish_block(group: Any, state: Any, codes: Any, blocks: Any, b: Any, at: A
     """Block b of a group: scales and minima to 6 bits and to bytes, weights to codes."""
     largest_scale = largest_min = ZERO
     for k in range(8 * b, 8 * b + 8):
-        if state[_MIN + k] == state[_MAX + k]:  # all weights are one number that is not positive
-            state[_SCALE + k] = ZERO
-        largest_scale = max(largest_scale, state[_SCALE + k])
-        largest_min = max(largest_min, -state[_MIN + k])
-    d_bits, dmin_bits = half_bits(largest_scale / _TOP_SCALE), half_bits(largest_min / _TOP_SCALE)
+        if state[MIN + k] == state[MAX + k]:  # all weights are one number that is not positive
+            state[SCALE + k] = ZERO
+        largest_scale = max(largest_scale, state[SCALE + k])
+        largest_min = max(largest_min, -state[MIN + k])
+    d_bits, dmin_bits = half_bits(largest_scale / TOP_SCALE), half_bits(largest_min / TOP_SCALE)
     put_half(blocks, at, d_bits)
     put_half(blocks, at + 2, dmin_bits)
-    per_scale = _usable(_TOP_SCALE / largest_scale) if largest_scale > ZERO else ZERO
-    per_min = _usable(_TOP_SCALE / largest_min) if largest_min > ZERO else ZERO
+    per_scale = _usable(TOP_SCALE / largest_scale) if largest_scale > ZERO else ZERO
+    per_min = _usable(TOP_SCALE / largest_min) if largest_min > ZERO else ZERO
     for j in range(8):
         k = 8 * b + j
-        s = np.int64(_code(per_scale, state[_SCALE + k], _TOP_SCALE))
-        m = np.int64(_code(per_min, -state[_MIN + k], _TOP_SCALE))
-        _put_scale(blocks, at + 4, j, s, m)
+        s = np.int64(_code(per_scale, state[SCALE + k], TOP_SCALE))
+        m = np.int64(_code(per_min, -state[MIN + k], TOP_SCALE))
+        put_scale(blocks, at + 4, j, s, m)
         _round(group, state, codes, k, j, half_value(d_bits) * F(s), half_value(dmin_bits) * F(m), top)
 
 
 @copied
-def _put_scale(blocks: Any, at: Any, j: Any, s: Any, m: Any) -> None:
+def put_scale(blocks: Any, at: Any, j: Any, s: Any, m: Any) -> None:
     """Sub-block j's six bits each of s and m into the twelve bytes from `at` on; j rises from call to call."""
     if j < 4:
         blocks[at + j] = s
@@ -276,29 +276,29 @@ def _put_scale(blocks: Any, at: Any, j: Any, s: Any, m: Any) -> None:
 def _round(group: Any, state: Any, codes: Any, k: Any, j: Any, scale: Any, low: Any, top: Any) -> None:
     """Codes of lane k, which is sub-block j, for the scale and the minimum that its block will be read with."""
     if scale != ZERO:
-        for i in range(_SIZE):
-            code = nearest((group[k * _SIZE + i] + low) / scale)
-            codes[j * _SIZE + i] = np.uint8(np.int32(max(min(code, top), ZERO)))
-    elif state[_MIN + k] == state[_MAX + k]:
-        for i in range(_SIZE):
-            codes[j * _SIZE + i] = 0
+        for i in range(SIZE):
+            code = nearest((group[k * SIZE + i] + low) / scale)
+            codes[j * SIZE + i] = np.uint8(np.int32(max(min(code, top), ZERO)))
+    elif state[MIN + k] == state[MAX + k]:
+        for i in range(SIZE):
+            codes[j * SIZE + i] = 0
     else:  # a scale too small for 6 bits keeps the codes that the search found, though they are multiplied by 0
-        inverse, offset = state[_INVERSE + k], state[_OFFSET + k]
-        for i in range(_SIZE):
-            codes[j * _SIZE + i] = np.uint8(np.int32(_code(inverse, group[k * _SIZE + i] - offset, top)))
+        inverse, offset = state[INVERSE + k], state[OFFSET + k]
+        for i in range(SIZE):
+            codes[j * SIZE + i] = np.uint8(np.int32(_code(inverse, group[k * SIZE + i] - offset, top)))
 
 
 @copied
-def _put_codes(codes: Any, blocks: Any, at: Any) -> None:
+def put_codes(codes: Any, blocks: Any, at: Any) -> None:
     for j in range(4):
-        for i in range(_SIZE):
-            blocks[at + j * _SIZE + i] = (codes[2 * j * _SIZE + i] & 15) | ((codes[(2 * j + 1) * _SIZE + i] & 15) << 4)
+        for i in range(SIZE):
+            blocks[at + j * SIZE + i] = (codes[2 * j * SIZE + i] & 15) | ((codes[(2 * j + 1) * SIZE + i] & 15) << 4)
 
 
 @copied
 def _put_fifth_bits(codes: Any, blocks: Any, at: Any) -> None:
-    for i in range(_SIZE):
+    for i in range(SIZE):
         bits = 0
         for j in range(8):
-            bits |= (codes[j * _SIZE + i] >> 4) << j
+            bits |= (codes[j * SIZE + i] >> 4) << j
         blocks[at + i] = bits

@@ -5,9 +5,9 @@
     dequantize       blocks to float32, as the engine reads them
     pack_q8_0        int8 weights to Q8_0 blocks, as they are
 
-The bytes do not depend on the kernels that made them. Weights come as float32, or as the bits of bfloat16 in a uint16
-array. All of it may be called by many threads at once and lets them run side by side: the work is done by C, compiled
-code and numpy, which release the interpreter's lock.
+The bytes do not depend on the kernels that made them, unless the fine search is asked for. Weights come as float32, or
+as the bits of bfloat16 in a uint16 array. All of it may be called by many threads at once and lets them run side by
+side: the work is done by C, compiled code and numpy, which release the interpreter's lock.
 """
 
 import math
@@ -25,6 +25,7 @@ from quant.errors import QuantError, UsageError
 from quant.types import QuantType, by_name
 
 Rows = NDArray[np.float32] | NDArray[np.uint16]
+SEARCHES = ("standard", "fine")
 
 _PIECE = 1 << 16  # weights made float32 and quantized at a time: with their blocks they stay in a core's cache
 _LARGEST_SQUARABLE = 2.0**55  # its square, times 256, is a finite float32
@@ -53,14 +54,27 @@ class Quantizer:
 def make_quantizer(n_weights: int, search: str = "standard") -> Quantizer:
     """A quantizer for a conversion with `n_weights` weights of Q4_K, Q5_K and Q6_K in all.
 
-    If they are many, and numba is installed, the compiled kernels are made ready in the background. UsageError for a
-    `search` that there is not.
+    If they are many, and numba is installed, the compiled kernels are made ready in the background. search: "standard"
+    for ggml's bytes; "fine" for Q4_K with less error than ggml's, which only the compiled kernels make: they are
+    waited for. UsageError if they are not to be had, or for a `search` that there is not.
     """
-    if search != "standard":
-        raise UsageError(f"unknown search {search!r}: there is only standard")
+    if search not in SEARCHES:
+        raise UsageError(f"unknown search {search!r}: choose one of {', '.join(SEARCHES)}")
+    if search == "fine":
+        return Quantizer(_fine_kernels())
     if fast.installed() and fast.pays(n_weights, _usable_cores()):
         return Quantizer(fast.FastKernels())
     return Quantizer(None)
+
+
+def _fine_kernels() -> fast.FastKernels:
+    if not fast.installed():
+        raise UsageError("the fine search needs numba: pip install 'minichat[fast]'")
+    kernels = fast.FastKernels(fine=True)
+    kernels.wait()
+    if not kernels.ready:
+        raise UsageError("the fine search needs numba, which does not work here: pip install -U 'minichat[fast]'")
+    return kernels
 
 
 def fast_kernels_installed() -> bool:

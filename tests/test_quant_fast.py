@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quant import fast, ggml
 from quant.errors import QuantError, UsageError
-from quant.kernels import Quantizer, fast_kernels_installed, make_quantizer, quantize
+from quant.kernels import Quantizer, dequantize, fast_kernels_installed, make_quantizer, quantize
 from quant.types import by_name
 
 pytest.importorskip("numba")
@@ -63,6 +63,11 @@ def kernels() -> Iterator[fast.FastKernels]:
     made = fast.FastKernels()
     made.wait()
     yield made
+
+
+@pytest.fixture(scope="module")
+def fine() -> Quantizer:
+    return make_quantizer(1, "fine")
 
 
 def test_the_kernels_are_ready_and_agree_with_ggml(kernels: fast.FastKernels) -> None:
@@ -132,9 +137,9 @@ def test_many_threads_while_the_kernels_arrive(monkeypatch: pytest.MonkeyPatch, 
     arrived = threading.Event()
     load = fast.load
 
-    def late() -> object:
+    def late(fine: bool) -> object:
         arrived.wait(30)
-        return load()
+        return load(fine)
 
     monkeypatch.setattr(fast, "load", late)
     monkeypatch.setattr(fast, "pays", lambda *_: True)
@@ -169,27 +174,27 @@ def test_little_work_is_left_to_ggml() -> None:
 
 
 def test_compiling_needs_more_work_than_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_is_compiled", lambda: True)
+    monkeypatch.setattr(fast, "_is_compiled", lambda *_: True)
     loading = [fast.pays(millions * 10**6, 2) for millions in (1, 10, 100, 1000, 10000)]
-    monkeypatch.setattr(fast, "_is_compiled", lambda: False)
+    monkeypatch.setattr(fast, "_is_compiled", lambda *_: False)
     compiling = [fast.pays(millions * 10**6, 2) for millions in (1, 10, 100, 1000, 10000)]
     assert loading == [False, False, True, True, True]
     assert compiling == [False, False, False, True, True]
 
 
 def test_kernels_that_make_other_bytes_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_is_compiled", lambda: True)
-    monkeypatch.setattr(fast, "load", lambda: {"q4_K": lambda _, blocks: blocks.fill(0)})
+    monkeypatch.setattr(fast, "_is_compiled", lambda *_: True)
+    monkeypatch.setattr(fast, "load", lambda *_: {"q4_K": lambda _, blocks: blocks.fill(0)})
     made = fast.FastKernels()
     made.wait()
     assert not made.ready
 
 
 def test_a_broken_numba_leaves_the_work_to_ggml(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> None:
+    def broken(fine: bool) -> None:
         raise ImportError("numba needs another numpy")
 
-    monkeypatch.setattr(fast, "_is_compiled", lambda: True)
+    monkeypatch.setattr(fast, "_is_compiled", lambda *_: True)
     monkeypatch.setattr(fast, "load", broken)
     made = fast.FastKernels()
     made.wait()
@@ -210,6 +215,60 @@ def test_an_unknown_search_is_refused() -> None:
         make_quantizer(1, "wide")
 
 
+@pytest.mark.parametrize("name", ["normal", "student", "outliers"])
+def test_the_fine_search_has_less_error(fine: Quantizer, name: str) -> None:
+    """Both by the measure of the search and plain; the engine's own dequantizer reads the blocks."""
+    weights = samples()[name]
+    size = np.sqrt((weights.reshape(-1, 32) ** 2).mean(axis=1, keepdims=True)) + abs(weights.reshape(-1, 32))
+
+    def errors(blocks: NDArray[np.uint8]) -> tuple[float, float]:
+        squares = (dequantize(blocks, by_name("q4_K")) - weights).reshape(-1, 32) ** 2
+        return float((size * squares).sum()), float(squares.sum())
+
+    ours = errors(fine.quantize(weights, by_name("q4_K"), "w"))
+    ggmls = errors(quantize(weights, by_name("q4_K"), "w"))
+    assert ours[0] < 0.99 * ggmls[0]
+    assert ours[1] < 0.995 * ggmls[1]
+
+
+@pytest.mark.parametrize("name", samples())
+def test_the_fine_search_is_never_far_off(fine: Quantizer, name: str) -> None:
+    weights = samples()[name]
+    ours, ggmls = fine.quantize(weights, by_name("q4_K"), "w"), quantize(weights, by_name("q4_K"), "w")
+    off, ggml_off = (abs(dequantize(blocks, by_name("q4_K")) - weights).sum() for blocks in (ours, ggmls))
+    assert off <= 1.01 * ggml_off
+
+
+def test_the_fine_search_leaves_other_types_as_they_are(fine: Quantizer) -> None:
+    assert fine.is_fast
+    weights = samples()["normal"]
+    for kind in ("q5_K", "q6_K", "q8_0"):
+        expected = quantize(weights, by_name(kind), "w").tobytes()
+        assert fine.quantize(weights, by_name(kind), "w").tobytes() == expected
+
+
+@pytest.mark.parametrize("blocks", [1, 7, 8, 9, 257])
+def test_the_fine_search_takes_any_number_of_blocks(fine: Quantizer, blocks: int) -> None:
+    """A block depends on nothing but its own weights."""
+    weights = np.random.default_rng(blocks).standard_normal(blocks * 256).astype(np.float32)
+    whole = fine.quantize(weights, by_name("q4_K"), "w")
+    last = fine.quantize(weights[-256:], by_name("q4_K"), "w")
+    assert whole[-144:].tobytes() == last.tobytes()
+
+
+def test_without_numba_there_is_no_fine_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(UsageError, match=r"^the fine search needs numba: pip install 'minichat\[fast\]'$"):
+        make_quantizer(1, "fine")
+
+
+def test_with_a_broken_numba_there_is_no_fine_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "_is_compiled", lambda *_: True)
+    monkeypatch.setattr(fast, "load", lambda *_: {}["numba"])
+    with pytest.raises(UsageError, match="numba, which does not work here"):
+        make_quantizer(1, "fine")
+
+
 @pytest.mark.parametrize("end", ["pass", "raise KeyboardInterrupt", "sys.exit(3)"])
 def test_an_exit_does_not_wait_for_the_compiler(end: str) -> None:
     """A process that ends while its child compiles takes the child along, in silence of its own."""
@@ -223,7 +282,7 @@ class Compiler(subprocess.Popen):
         print(self.pid, flush=True)
 
 subprocess.Popen = Compiler
-fast._is_compiled = lambda: False
+fast._is_compiled = lambda fine: False
 kernels = fast.FastKernels()
 time.sleep(0.3)
 assert not kernels.ready
