@@ -7,6 +7,7 @@ be ended at any moment. This process then loads the code: 0.4 s and 120 MB, most
 Whatever goes wrong, ggml's kernels remain: they make the same bytes, six times (Q6_K: four times) more slowly.
 """
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -78,16 +79,15 @@ class FastKernels:
         try:
             if _is_compiled(self._fine) or _compile_apart(self._fine):
                 kernels = load(self._fine)
-                if all(
-                    _agrees(name, kernel) for name, kernel in kernels.items() if not (self._fine and name == "q4_K")
-                ):
+                exact = [name for name in kernels if not (self._fine and name == "q4_K")]
+                if all(_agrees(name, kernels[name]) for name in exact):
                     self._ready = kernels
         except Exception:  # noqa: S110 - a broken numba can raise anything, and is not needed
             pass
 
 
 def load(fine: bool) -> "Mapping[str, Kernel]":
-    """The kernels, loaded from numba's cache, or compiled."""
+    """The kernels, loaded from numba's cache, or compiled; one after the other, `_CACHED_LAST` last."""
     import numpy as np
 
     from quant.fast_q4k import quantize_q4k, quantize_q5k
@@ -97,7 +97,7 @@ def load(fine: bool) -> "Mapping[str, Kernel]":
     if fine:
         from quant.fast_q4k_fine import quantize_q4k_fine
 
-        kernels["q4_K"] = quantize_q4k_fine
+        kernels = {"q5_K": quantize_q5k, "q6_K": quantize_q6k, "q4_K": quantize_q4k_fine}
     for name, kernel in kernels.items():
         kernel(np.zeros(256, np.float32), np.empty(by_name(name).nbytes(256), np.uint8))
     return kernels
@@ -145,6 +145,7 @@ def _compile_apart(fine: bool) -> bool:
 
 
 if __name__ == "__main__":
-    for path in _stale():
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # where the folder cannot be written, numba does not read it either
+        for path in _stale():
+            path.unlink(missing_ok=True)
     load(fine="fine" in sys.argv)

@@ -182,6 +182,22 @@ def test_compiling_needs_more_work_than_loading(monkeypatch: pytest.MonkeyPatch)
     assert compiling == [False, False, False, True, True]
 
 
+def test_a_changed_source_makes_the_cache_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """numba would see it only in the module that was cached, not in one that it took parts from."""
+    (tmp_path / "__pycache__").mkdir()
+    cached = [tmp_path / "__pycache__" / f"{name}-1.py311.nbi" for name in ("fast_q4k.begin", "fast_q6k._quantize")]
+    sources = [tmp_path / path.name for path in (ROOT / "quant").glob("*.py")]
+    for path in (*sources, *cached):
+        path.touch()
+        os.utime(path, (1000, 1000))
+    monkeypatch.setattr(fast, "_FOLDER", tmp_path)
+    assert fast._is_compiled(False)
+    assert not fast._is_compiled(True)
+    os.utime(tmp_path / "lanes.py", (2000, 2000))
+    assert not fast._is_compiled(False)
+    assert sorted(fast._stale()) == sorted(cached)
+
+
 def test_kernels_that_make_other_bytes_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "_is_compiled", lambda *_: True)
     monkeypatch.setattr(fast, "load", lambda *_: {"q4_K": lambda _, blocks: blocks.fill(0)})
