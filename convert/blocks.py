@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from convert.dequantize import apply_scales, to_float32
 from convert.quantization import Scale
 from convert.tensors import ConstantTensor, PlannedTensor, interleave_pairs
+from quant.errors import UsageError
 from quant.kernels import dequantize, fast_kernels_installed, make_quantizer, pack_q8_0
 from quant.types import QuantType
 
@@ -35,6 +36,8 @@ class Maker:
     ) -> None:
         self._kinds = {tensor.name: kind for tensor, kind in zip(tensors, kinds, strict=True)}
         self._measure = measure
+        if search == "fine" and all(kind.name != "q4_K" for kind in kinds):
+            raise UsageError("the fine search is for q4_K, and nothing of this model becomes that: leave --search out")
         of_compiled = [t for t, kind in zip(tensors, kinds, strict=True) if kind.name in _COMPILED]
         n_weights = sum(math.prod(tensor.shape) for tensor in of_compiled)
         self._quantizer = make_quantizer(n_weights, search)

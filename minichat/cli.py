@@ -181,7 +181,7 @@ def run(
     "  minichat convert ./Mistral-Small-24B-Instruct-2501\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q8_0 --name mistral-small:24b-q8_0\n"
     "  minichat convert ./Ministral-8B-Instruct-2410 -q fp16 -o ministral.gguf\n"
-    "  minichat convert ./my-fine-tune -q q5_K_M --report",
+    "  minichat convert ./my-fine-tune --search fine --report",
 )
 def convert(
     source: Annotated[
@@ -193,6 +193,9 @@ def convert(
     report: Annotated[
         bool, typer.Option("--report", help="Compare each tensor with its source: type, size, error.")
     ] = False,
+    search: Annotated[
+        str, typer.Option(metavar="standard|fine", help="How the scales of q4_K are found: llama.cpp's way, or better.")
+    ] = "standard",
     threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -212,7 +215,7 @@ def convert(
     target = parse_target(quant).name
     if not source.is_dir():
         raise DataError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
-    options = models.ConvertOptions(threads, measure=report)
+    options = models.ConvertOptions(threads, search, report)
     if output is None:
         named = models.check_free(ModelName.parse(name)) if name else ModelName(models.name_of_folder(source))
         made = models.convert_into(Store.default(), source, target, named, WorkProgress, options)
