@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     """weights (n,), n a multiple of 256, -> fills the blocks"""
 
 _GGML_WEIGHTS_PER_S = 15_000_000  # of Q4_K, by one core
-# How long ggml would have to work before the compiled kernels pay. Loading takes 0.5 s of one core, compiling 8 s more;
-# on two cores, of which the pool uses both, the work that this delays is made up for after 0.8 s and 12 s.
+# How long ggml would have to work before the compiled kernels pay. Loading costs 0.5 s of a core, compiling 8 s more; on
+# two cores, of which the pool uses both, the work that this delays was made up for after 0.8 s, or else after 13 s.
 _LOADING_PAYS_S = 0.8
-_COMPILING_PAYS_S = 12.0
+_COMPILING_PAYS_S = 15.0
 _FOLDER = Path(__file__).parent
 _CACHED = "__pycache__/*.nbi"
 _CACHED_LAST = {False: "__pycache__/fast_q6k._quantize-*.nbi", True: "__pycache__/fast_q4k_fine._quantize-*.nbi"}
