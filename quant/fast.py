@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     """weights (n,), n a multiple of 256, -> fills the blocks"""
 
 _GGML_WEIGHTS_PER_S = 15_000_000  # of Q4_K, by one core
-# How long ggml would have to work before the compiled kernels pay. Loading costs 0.5 s of a core, compiling 8 s more; on
-# two cores, of which the pool uses both, the work that this delays was made up for after 0.8 s, or else after 13 s.
+# How long ggml would have to work before the compiled kernels pay. Loading costs 0.5 s of a core, compiling 8 s more;
+# on two cores, of which the pool uses both, the work that this delays was made up for after 0.8 s, or else after 13 s.
 _LOADING_PAYS_S = 0.8
 _COMPILING_PAYS_S = 15.0
 _FOLDER = Path(__file__).parent
