@@ -204,7 +204,8 @@ def convert(
     Weights may be bf16, fp16, fp32, FP8 or int8, in one file or shards.
     """
     from minichat import models, reports
-    from minichat.store import ModelName, Store
+    from minichat.manifest import ModelName
+    from minichat.store import Store
     from minichat.terminal.progress import WorkProgress
     from quant.types import parse_target
 
@@ -253,7 +254,8 @@ def show(model: ModelArgument, as_json: JsonOption = False) -> None:
 def rm(model: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in the store.")]) -> None:
     """Remove a model from the store. Its file goes with the last name that stands for it."""
     from minichat import reports
-    from minichat.store import ModelName, Store
+    from minichat.manifest import ModelName
+    from minichat.store import Store
 
     reports.show_removed(Store.default().remove(ModelName.parse(model)))
 
@@ -267,7 +269,8 @@ def cp(
 ) -> None:
     """Give a model in the store a second name; the file itself is shared."""
     from minichat import models, reports
-    from minichat.store import ModelName, Store
+    from minichat.manifest import ModelName
+    from minichat.store import Store
 
     named = models.check_free(ModelName.parse(destination))
     reports.show_copied(Store.default().copy(ModelName.parse(source), named))

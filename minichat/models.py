@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from convert import REVISION
-from minichat.store import DEFAULT_TAG, Manifest, ModelName, Store
+from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
+from minichat.store import Store
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
 from quant.types import parse_target
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from convert.gguf_file import GgufHeader
     from convert.report import Report
+    from minichat.manifest import Manifest
     from minichat.models import Model
-    from minichat.store import Manifest
 
 _PACKAGES = ("minichat", "llama-cpp-python", "numpy", "tiktoken", "rich", "prompt-toolkit", "typer")
 _NO_WEIGHTS = ".attn_sinks.weight"  # constants that switch the sinks of a ragged model's graph off

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from convert.gguf_file import read_header
+from minichat.manifest import Manifest, ModelName
 from minichat.models import ShowWork, is_path
-from minichat.store import Manifest, ModelName, Store
+from minichat.store import Store
 from minichat.terminal import tables
 from minichat.terminal.output import print_error, print_json, say
 from minichat.terminal.units import format_bytes

@@ -13,7 +13,8 @@ import gguf_samples
 import pytest
 from program import fails, minichat
 
-from minichat.store import Manifest, ModelName, Store
+from minichat.manifest import Manifest, ModelName
+from minichat.store import Store
 from minichat.verification import verify
 from quant.errors import DataError
 

@@ -18,7 +18,8 @@ from checkpoints import config, write_checkpoint
 from crashing import Crashes, Fault, Outcome
 from program import files
 
-from minichat.store import Manifest, ModelName, Store
+from minichat.manifest import Manifest, ModelName
+from minichat.store import Store
 from minichat.terminal.progress import WorkProgress
 from minichat.verification import verify
 

@@ -14,7 +14,8 @@ from checkpoints import SHARDED
 from program import start
 
 from minichat import models
-from minichat.store import ModelName, Store
+from minichat.manifest import ModelName
+from minichat.store import Store
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
 
 

@@ -25,7 +25,8 @@ DOORS = {
 QUIET = {
     "minichat/template": {"minichat.template", "quant.errors"},
     "minichat/conversation.py": {"minichat.template"},
-    "minichat/store.py": {"convert.lock", "convert.publish", "quant.errors"},
+    "minichat/manifest.py": {"quant.errors"},
+    "minichat/store.py": {"minichat.manifest", "convert.lock", "convert.publish", "quant.errors"},
     "minichat/tokenizer.py": {"minichat.template", "minichat.tekken", "convert.gguf_file", "quant.errors"},
 }
 FRONT = [

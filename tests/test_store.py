@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from minichat.store import Manifest, ModelName, Store, home
+from minichat.manifest import Manifest, ModelName
+from minichat.store import Store, home
 from quant.errors import DataError, StorageError, UsageError
 
 MANIFEST = Manifest(
