@@ -7,6 +7,7 @@ The file is a protocol buffer, and of its hundred fields these count:
     3 normalizer       3 whether a space is put before the text, 4 whether double spaces are removed
 """
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def _vocabulary(path: Path, data: bytes) -> Vocabulary:
             trainer = dict(_fields(_bytes(value)))
         elif number == 3:
             normalizer = dict(_fields(_bytes(value)))
-    if not tokens or any(not 1 <= kind <= len(TokenType) for kind in types):
+    if not tokens or any(not 1 <= kind <= len(TokenType) for kind in types) or not all(map(math.isfinite, scores)):
         raise _DamagedError
     if _int(trainer.get(3, 1)) != _BYTE_PAIRS:
         raise CheckpointError(f"{path} is a SentencePiece model of another kind than byte pairs")

@@ -91,7 +91,8 @@ class Store:
                 claim = held.enter_context(_claimed_in_turn(lock, on_wait))
                 with self._changing() as change:
                     if change.is_exclusive:
-                        self._sweep()
+                        with contextlib.suppress(OSError):  # another time
+                            self._sweep()
                 folder = claim.path.with_suffix("")
                 held.callback(shutil.rmtree, folder, ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,8 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from checkpoints import SHARDED
+from program import fails
 
 from convert.publish import check_destination, published
 from quant.errors import StorageError
@@ -103,6 +105,13 @@ def test_a_second_writer_is_refused_and_harms_nothing(out: Path) -> None:
     with published(destination) as again:
         again.write(b"again")
     assert destination.read_bytes() == b"again"
+
+
+def test_a_second_conversion_to_the_same_file_is_refused_in_one_line(out: Path) -> None:
+    with published(out / "a.gguf") as first:
+        fails(5, "is being written by another minichat", "convert", SHARDED, "-o", out / "a.gguf")
+        first.write(b"first")
+    assert (out / "a.gguf").read_bytes() == b"first"
 
 
 def test_what_a_killed_process_left_is_removed(out: Path) -> None:

@@ -96,6 +96,9 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         path.write_bytes(bad)
         with pytest.raises(CheckpointError, match="is no SentencePiece model, or is damaged"):
             load(path)
+    path.write_bytes(content.replace(b"\x15\x00\x00\x00\x00", b"\x15\x00\x00\xc0\x7f", 1))  # a score that is no number
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load(path)
     for _ in range(40):
         mutant = bytearray(content[:4000])
         mutant[rng.randrange(4000)] = rng.randrange(256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from dataclasses import asdict, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from convert import lock
 from minichat.manifest import Manifest, ModelName
 from minichat.store import Store, home
 from quant.errors import DataError, StorageError, UsageError
@@ -171,6 +173,20 @@ def test_a_second_maker_of_a_name_waits_and_says_so_once(store: Store) -> None:
         order.append("first")
     second.join()
     assert (order, notes) == (["first", "second"], ["waits"])
+
+
+def test_where_there_are_no_locks_nobody_waits_and_nothing_mixes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_lock", unknown)
+    (store.root / "incoming" / "other@q8_0").mkdir(parents=True)  # somebody's, for all we know
+    with store.incoming(SMALL) as first, store.incoming(SMALL) as second:
+        assert first != second
+        (second / "model.gguf").write_bytes(b"abc")
+        store.add(second / "model.gguf", MANIFEST)
+    assert files(store) == ["blobs/sha256-aa", "manifests/small/q4_k_m.json"]
+    assert [path.name for path in (store.root / "incoming").iterdir()] == ["other@q8_0"]
 
 
 def test_a_damaged_manifest_is_as_if_it_were_not_there_but_can_be_asked_for(store: Store) -> None:
