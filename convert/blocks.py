@@ -1,7 +1,7 @@
 """The bytes of a checkpoint's rows to the blocks of a GGUF tensor: the work of the pool's threads."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from convert.dequantize import apply_scales, to_float32
 from convert.quantization import Scale
+from convert.safetensors_file import SourceTensor
 from convert.tensors import ConstantTensor, PlannedTensor, interleave_pairs
 from quant.errors import UsageError
-from quant.kernels import dequantize, fast_kernels_installed, make_quantizer, pack_q8_0
-from quant.types import QuantType
+from quant.kernels import Quantizer, dequantize, fast_kernels_installed, make_quantizer, pack_q8_0
+from quant.types import QuantType, Target
 
 _COMPILED = ("q4_K", "q5_K", "q6_K")
 _WORTH_A_HINT = 200_000_000  # weights: some ten seconds
@@ -28,19 +29,29 @@ class Made:
     squared_weights: float = 0.0
 
 
+def begin_quantizer(sources: Iterable[SourceTensor], target: Target, search: str) -> Quantizer:
+    """The quantizer for a checkpoint of these tensors: its kernels are made ready while the conversion is planned."""
+    if search == "fine" and target.base.name != "q4_K":
+        raise UsageError(f"the fine search is for q4_K, and {target.name} has none of it: leave --search out")
+    n_weights = sum(math.prod(tensor.shape) for tensor in sources)
+    return make_quantizer(n_weights if target.base.name in _COMPILED else 0, search)
+
+
 class Maker:
-    """Makes blocks, on any number of threads. `search`: see `quant.kernels`; `measure`: compare with the source."""
+    """Makes blocks, on any number of threads. `measure`: compare them with the source."""
 
     def __init__(
-        self, tensors: Sequence[PlannedTensor | ConstantTensor], kinds: Sequence[QuantType], search: str, measure: bool
+        self,
+        tensors: Sequence[PlannedTensor | ConstantTensor],
+        kinds: Sequence[QuantType],
+        quantizer: Quantizer,
+        measure: bool,
     ) -> None:
         self._kinds = {tensor.name: kind for tensor, kind in zip(tensors, kinds, strict=True)}
         self._measure = measure
-        if search == "fine" and all(kind.name != "q4_K" for kind in kinds):
-            raise UsageError("the fine search is for q4_K, and nothing of this model becomes that: leave --search out")
+        self._quantizer = quantizer
         of_compiled = [t for t, kind in zip(tensors, kinds, strict=True) if kind.name in _COMPILED]
         n_weights = sum(math.prod(tensor.shape) for tensor in of_compiled)
-        self._quantizer = make_quantizer(n_weights, search)
         is_slow = n_weights >= _WORTH_A_HINT and not fast_kernels_installed()
         self.hint = "for faster kernels: pip install 'minichat[fast]'" if is_slow else ""
 

@@ -89,15 +89,17 @@ def convert(
     """
     wanted = parse_target(target)
     checkpoint = open_checkpoint(source)
+    from convert.blocks import Maker, begin_quantizer
+
+    quantizer = begin_quantizer(checkpoint.tensors.values(), wanted, search)
     provenance = find_provenance(source)
     hashes = SourceHashes(checkpoint, provenance.hub_sha256)
     plan = make_plan(checkpoint, wanted, name or source.resolve().name, template, provenance, hashes.expected, search)
     _refuse_inside(source, destination)
     check_destination(destination, plan.layout.file_bytes)
-    from convert.blocks import Maker
-
-    maker = Maker(plan.tensors, plan.kinds, search, measure)
+    maker = Maker(plan.tensors, plan.kinds, quantizer, measure)
     threads = min(max(1, threads or _usable_cpus()), _MAX_THREADS)
+    quantizer.settle()
     with published(destination, plan.layout.file_bytes) as file:
         writer = Writer(file, plan.layout, hashing=hashes.are_known)
         errors = _stream(plan, checkpoint, maker, writer, hashes, threads, on_progress)

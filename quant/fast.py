@@ -60,6 +60,8 @@ class FastKernels:
 
     def __init__(self, fine: bool = False) -> None:
         self._fine = fine
+        self.compiled = _is_compiled(fine)
+        """Whether they have only to be loaded, and are ready soon."""
         self._ready: Mapping[str, Kernel] = {}
         self._thread = threading.Thread(target=self._prepare, name="fast-kernels")
         self._thread.start()
@@ -77,7 +79,7 @@ class FastKernels:
 
     def _prepare(self) -> None:
         try:
-            if _is_compiled(self._fine) or _compile_apart(self._fine):
+            if self.compiled or _compile_apart(self._fine):
                 kernels = load(self._fine)
                 exact = [name for name in kernels if not (self._fine and name == "q4_K")]
                 if all(_agrees(name, kernels[name]) for name in exact):

@@ -58,6 +58,7 @@ _TRIALS5 = np.array([F(F(-0.5) + F(F(0.1) * F(i))) + _TOP5 for i in range(16)], 
 MIN, MAX, SUM_W, SUM_WX, ERROR, SCALE, INVERSE, OFFSET = (i * LANES for i in range(8))
 # MIN      the minimum, at most 0; from the first better fit on, the fitted one
 # INVERSE  1 / scale of the codes, OFFSET the minimum that they were rounded with
+READ_SCALE, READ_MIN = SUM_W, SUM_WX  # once the search is over: as the block will be read
 
 
 def quantize_q4k(weights: Any, blocks: Any) -> None:
@@ -250,6 +251,7 @@ def _finish_block(group: Any, state: Any, codes: Any, blocks: Any, b: Any, at: A
     d_bits, dmin_bits = half_bits(largest_scale / TOP_SCALE), half_bits(largest_min / TOP_SCALE)
     put_half(blocks, at, d_bits)
     put_half(blocks, at + 2, dmin_bits)
+    d, dmin = half_value(d_bits), half_value(dmin_bits)
     per_scale = _usable(TOP_SCALE / largest_scale) if largest_scale > ZERO else ZERO
     per_min = _usable(TOP_SCALE / largest_min) if largest_min > ZERO else ZERO
     for j in range(8):
@@ -257,7 +259,10 @@ def _finish_block(group: Any, state: Any, codes: Any, blocks: Any, b: Any, at: A
         s = np.int64(_code(per_scale, state[SCALE + k], TOP_SCALE))
         m = np.int64(_code(per_min, -state[MIN + k], TOP_SCALE))
         put_scale(blocks, at + 4, j, s, m)
-        _round(group, state, codes, k, j, half_value(d_bits) * F(s), half_value(dmin_bits) * F(m), top)
+        state[READ_SCALE + k], state[READ_MIN + k] = d * F(s), dmin * F(m)
+    for j in range(8):
+        _round(group, state, codes, 8 * b + j, j, top)
+        _mend(group, state, codes, 8 * b + j, j, top)
 
 
 @copied
@@ -273,19 +278,23 @@ def put_scale(blocks: Any, at: Any, j: Any, s: Any, m: Any) -> None:
 
 
 @copied
-def _round(group: Any, state: Any, codes: Any, k: Any, j: Any, scale: Any, low: Any, top: Any) -> None:
+def _round(group: Any, state: Any, codes: Any, k: Any, j: Any, top: Any) -> None:
     """Codes of lane k, which is sub-block j, for the scale and the minimum that its block will be read with."""
-    if scale != ZERO:
-        for i in range(SIZE):
-            code = nearest((group[k * SIZE + i] + low) / scale)
-            codes[j * SIZE + i] = np.uint8(np.int32(max(min(code, top), ZERO)))
-    elif state[MIN + k] == state[MAX + k]:
-        for i in range(SIZE):
-            codes[j * SIZE + i] = 0
-    else:  # a scale too small for 6 bits keeps the codes that the search found, though they are multiplied by 0
+    scale, low = state[READ_SCALE + k], state[READ_MIN + k]
+    for i in range(SIZE):
+        code = nearest((group[k * SIZE + i] + low) / scale)
+        codes[j * SIZE + i] = np.uint8(np.int32(max(min(code, top), ZERO)))
+
+
+@copied
+def _mend(group: Any, state: Any, codes: Any, k: Any, j: Any, top: Any) -> None:
+    """The rare sub-block whose scale is 0. It stands apart, or the loop of the others does not vectorize."""
+    if state[READ_SCALE + k] == ZERO:
         inverse, offset = state[INVERSE + k], state[OFFSET + k]
-        for i in range(SIZE):
-            codes[j * SIZE + i] = np.uint8(np.int32(_code(inverse, group[k * SIZE + i] - offset, top)))
+        is_flat = state[MIN + k] == state[MAX + k]
+        for i in range(SIZE):  # a scale too small for 6 bits keeps the codes that the search found, times 0 though
+            code = ZERO if is_flat else _code(inverse, group[k * SIZE + i] - offset, top)
+            codes[j * SIZE + i] = np.uint8(np.int32(code))
 
 
 @copied

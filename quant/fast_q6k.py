@@ -49,6 +49,7 @@ _TRIALS = np.array([-(_SHIFT + F(F(0.1) * F(i))) for i in range(-9, 10) if i], F
 _LARGEST, _INVERSE, _GAIN, _SCALE, _SIZE_OF_LARGEST = (i * LANES for i in range(5))
 # _LARGEST  the weight largest in size, with its sign
 # _GAIN     by how much the fit lowers the weighted error: (sum w x l)**2 / sum w l**2
+_READ_SCALE = _GAIN  # once the search is over: as the block will be read
 
 
 def quantize_q6k(weights: Any, blocks: Any) -> None:
@@ -154,27 +155,35 @@ def _finish_block(group: Any, state: Any, codes: Any, blocks: Any, b: Any) -> No
     per_scale = F(-128) / largest_scale
     d_bits = half_bits(ONE / per_scale)
     put_half(blocks, at + 208, d_bits)
+    d = half_value(d_bits)
     for j in range(16):
         k = 16 * b + j
         s = min(nearest(per_scale * state[_SCALE + k]), F(127))
         blocks[at + 192 + j] = np.uint8(np.int32(s) & 255)
-        _round(group, state, codes, k, j, half_value(d_bits) * s)
+        state[_READ_SCALE + k] = d * s
+    for j in range(16):
+        _round(group, state, codes, 16 * b + j, j)
+        _mend(group, state, codes, 16 * b + j, j)
     for half in range(2):
         _put_codes(codes, 128 * half, blocks, at + 64 * half, at + 128 + 32 * half)
 
 
 @copied
-def _round(group: Any, state: Any, codes: Any, k: Any, j: Any, scale: Any) -> None:
+def _round(group: Any, state: Any, codes: Any, k: Any, j: Any) -> None:
     """Codes of lane k, which is sub-block j, for the scale that its block will be read with."""
-    if scale != ZERO:
-        for i in range(_SIZE):
-            codes[j * _SIZE + i] = np.uint8(np.int32(_code(group[k * _SIZE + i] / scale) + _SHIFT))
-    elif state[_SIZE_OF_LARGEST + k] < _NO_SCALE:
-        for i in range(_SIZE):
-            codes[j * _SIZE + i] = 0
-    else:  # a scale too small for 8 bits keeps the codes that the search found, though they are multiplied by 0
-        for i in range(_SIZE):
-            codes[j * _SIZE + i] = np.uint8(np.int32(_code(state[_INVERSE + k] * group[k * _SIZE + i]) + _SHIFT))
+    scale = state[_READ_SCALE + k]
+    for i in range(_SIZE):
+        codes[j * _SIZE + i] = np.uint8(np.int32(_code(group[k * _SIZE + i] / scale) + _SHIFT))
+
+
+@copied
+def _mend(group: Any, state: Any, codes: Any, k: Any, j: Any) -> None:
+    """The rare sub-block whose scale is 0. It stands apart, or the loop of the others does not vectorize."""
+    if state[_READ_SCALE + k] == ZERO:
+        is_zero = state[_SIZE_OF_LARGEST + k] < _NO_SCALE
+        for i in range(_SIZE):  # a scale too small for 8 bits keeps the codes that the search found, times 0 though
+            code = ZERO if is_zero else _code(state[_INVERSE + k] * group[k * _SIZE + i]) + _SHIFT
+            codes[j * _SIZE + i] = np.uint8(np.int32(code))
 
 
 @copied

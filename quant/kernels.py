@@ -12,9 +12,6 @@ side: the work is done by C, compiled code and numpy, which release the interpre
 
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
@@ -34,13 +31,24 @@ _LARGEST_SQUARABLE = 2.0**55  # its square, times 256, is a finite float32
 class Quantizer:
     """Rows to blocks for one conversion. Made by `make_quantizer`."""
 
-    def __init__(self, kernels: fast.FastKernels | None) -> None:
+    def __init__(self, kernels: fast.FastKernels | None, fine: bool = False) -> None:
         self._kernels = kernels
+        self._fine = fine
 
     @property
     def is_fast(self) -> bool:
         """Whether the compiled kernels are at work by now."""
         return self._kernels is not None and self._kernels.ready
+
+    def settle(self) -> None:
+        """Wait for the kernels where that is worth it: they have only to be loaded, or no others will do.
+
+        To be called before the first `quantize`. UsageError if the fine search is not to be had.
+        """
+        if self._kernels is not None and (self._fine or self._kernels.compiled):
+            self._kernels.wait()
+        if self._fine and not self.is_fast:
+            raise UsageError("the fine search needs numba, which does not work here: pip install -U 'minichat[fast]'")
 
     def quantize(self, rows: Rows, kind: QuantType, tensor: str) -> NDArray[np.uint8]:
         """Blocks of whole rows. rows: (n, columns) or (columns,), float32 or bits of bfloat16 -> (bytes,).
@@ -54,27 +62,19 @@ class Quantizer:
 def make_quantizer(n_weights: int, search: str = "standard") -> Quantizer:
     """A quantizer for a conversion with `n_weights` weights of Q4_K, Q5_K and Q6_K in all.
 
-    If they are many, and numba is installed, the compiled kernels are made ready in the background. search: "standard"
-    for ggml's bytes; "fine" for Q4_K with less error than ggml's, which only the compiled kernels make: they are
-    waited for. UsageError if they are not to be had, or for a `search` that there is not.
+    If they are many, and numba is installed, the compiled kernels are made ready in the background, from now on.
+    search: "standard" for ggml's bytes; "fine" for Q4_K with less error than ggml's, which only the compiled kernels
+    make. UsageError if numba is not there for that, or for a `search` that there is not.
     """
     if search not in SEARCHES:
         raise UsageError(f"unknown search {search!r}: choose one of {', '.join(SEARCHES)}")
     if search == "fine":
-        return Quantizer(_fine_kernels())
+        if not fast.installed():
+            raise UsageError("the fine search needs numba: pip install 'minichat[fast]'")
+        return Quantizer(fast.FastKernels(fine=True), fine=True)
     if fast.installed() and fast.pays(n_weights, _usable_cores()):
         return Quantizer(fast.FastKernels())
     return Quantizer(None)
-
-
-def _fine_kernels() -> fast.FastKernels:
-    if not fast.installed():
-        raise UsageError("the fine search needs numba: pip install 'minichat[fast]'")
-    kernels = fast.FastKernels(fine=True)
-    kernels.wait()
-    if not kernels.ready:
-        raise UsageError("the fine search needs numba, which does not work here: pip install -U 'minichat[fast]'")
-    return kernels
 
 
 def fast_kernels_installed() -> bool:
@@ -205,25 +205,3 @@ def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-Job = Callable[[], "NDArray[np.uint8]"]
-
-
-def stream(jobs: Iterable[Job], threads: int, ahead: int) -> Generator[NDArray[np.uint8], None, None]:
-    """The results of `jobs`, in their order, worked on by `threads` threads, at most `ahead` begun but not yielded.
-
-    `jobs` is advanced on the calling thread, so what it reads to make a job is read while the pool works. After an
-    error, or when the iterator is closed, jobs that have not begun are dropped and those under way are awaited.
-    """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="quantize")
-    begun: deque[Future[NDArray[np.uint8]]] = deque()
-    try:
-        for job in jobs:
-            begun.append(pool.submit(job))
-            if len(begun) >= ahead:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

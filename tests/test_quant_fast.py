@@ -67,7 +67,9 @@ def kernels() -> Iterator[fast.FastKernels]:
 
 @pytest.fixture(scope="module")
 def fine() -> Quantizer:
-    return make_quantizer(1, "fine")
+    quantizer = make_quantizer(1, "fine")
+    quantizer.settle()
+    return quantizer
 
 
 def test_the_kernels_are_ready_and_agree_with_ggml(kernels: fast.FastKernels) -> None:
@@ -281,8 +283,30 @@ def test_without_numba_there_is_no_fine_search(monkeypatch: pytest.MonkeyPatch) 
 def test_with_a_broken_numba_there_is_no_fine_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "_is_compiled", lambda *_: True)
     monkeypatch.setattr(fast, "load", lambda *_: {}["numba"])
+    quantizer = make_quantizer(1, "fine")
     with pytest.raises(UsageError, match="numba, which does not work here"):
-        make_quantizer(1, "fine")
+        quantizer.settle()
+
+
+def test_kernels_that_have_only_to_be_loaded_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes too long for that: meanwhile ggml's do the work."""
+    loaded = fast.load(False)
+    go = threading.Event()
+
+    def late(*_: object) -> object:
+        go.wait(30)
+        return loaded
+
+    monkeypatch.setattr(fast, "load", late)
+    monkeypatch.setattr(fast, "_compile_apart", lambda *_: True)
+    for compiled in (True, False):
+        go.clear()
+        monkeypatch.setattr(fast, "_is_compiled", lambda *_, compiled=compiled: compiled)
+        quantizer = make_quantizer(1 << 40)
+        threading.Timer(0.1, go.set).start()
+        quantizer.settle()
+        assert quantizer.is_fast == compiled
+        go.set()
 
 
 @pytest.mark.parametrize("end", ["pass", "raise KeyboardInterrupt", "sys.exit(3)"])

@@ -1,6 +1,3 @@
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
@@ -10,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from quant.errors import QuantError
-from quant.kernels import Job, dequantize, pack_q8_0, quantize, stream
+from quant.kernels import dequantize, pack_q8_0, quantize
 from quant.types import by_name, parse_target
 
 KINDS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q5_0", "q5_1", "q4_K", "q5_K", "q6_K")
@@ -169,43 +166,3 @@ def test_large_weights_stay_where_they_fit(kind: str) -> None:
 def test_rows_that_do_not_fill_blocks_are_refused() -> None:
     with pytest.raises(QuantError, match="rows of 100 weights do not fill blocks of 256"):
         quantize(np.zeros((4, 100), np.float32), by_name("q4_K"), "w")
-
-
-def result(number: int) -> NDArray[np.uint8]:
-    return np.array([number], np.uint8)
-
-
-def test_a_stream_keeps_its_order_and_its_bound() -> None:
-    begun: list[int] = []
-
-    def jobs() -> Iterator[Job]:
-        for n in range(40):
-            begun.append(n)
-
-            def job(n: int = n) -> NDArray[np.uint8]:
-                time.sleep(0.002 if n % 3 else 0.01)
-                return result(n)
-
-            yield job
-
-    seen = []
-    for blocks in stream(jobs(), threads=4, ahead=6):
-        seen.append(int(blocks[0]))
-        assert len(begun) - len(seen) < 6
-    assert seen == list(range(40))
-
-
-def test_an_error_in_a_stream_ends_it() -> None:
-    ran = threading.Event()
-
-    def bad() -> NDArray[np.uint8]:
-        raise QuantError("w holds NaN weights")
-
-    def late() -> NDArray[np.uint8]:
-        ran.set()
-        return result(1)
-
-    with pytest.raises(QuantError, match="w holds NaN"):
-        list(stream([bad, *[lambda: result(0)] * 3, late], threads=1, ahead=2))
-    assert not ran.is_set()
-    assert not [t for t in threading.enumerate() if t.name.startswith("quantize")]
