@@ -147,13 +147,18 @@ def test_no_space(checkpoint: Path, tmp_path: Path, home: Path) -> None:
     assert files(home) == []
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that takes a second or more."""
+    shape = config(layers=8, hidden=1024, inner=4096, heads=16, kv_heads=16)
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "large", shape, random_tensors(shape))
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_kill_in_the_middle_of_a_conversion(number: int, code: int, tmp_path: Path) -> None:
-    shape = config(layers=12, hidden=1024, inner=4096, heads=16, kv_heads=16)
-    write_checkpoint(tmp_path / "large", shape, random_tensors(shape))
+def test_a_kill_in_the_middle_of_a_conversion(number: int, code: int, large: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    process = start("convert", tmp_path / "large", "-o", out / "model.gguf")
+    process = start("convert", large, "-o", out / "model.gguf")
     while not (parts := list(out.iterdir())) or not parts[0].stat().st_size:
         assert process.poll() is None
         time.sleep(0.005)
