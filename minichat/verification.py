@@ -6,7 +6,6 @@ header, and has the sha256 that it is named by. Of a file elsewhere only the hea
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from convert.digest import sha256_of
 from convert.gguf_file import read_header
 from minichat.manifest import Manifest, ModelName
 from minichat.models import ShowWork, is_path
@@ -23,7 +23,6 @@ from minichat.terminal.output import print_error, print_json, say
 from minichat.terminal.units import format_bytes
 from quant.errors import DataError, GgufError
 
-_CHUNK_BYTES = 1 << 20
 _BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 
 
@@ -118,12 +117,13 @@ def _judge_models(models: list[Manifest], store: Store, show_work: ShowWork) -> 
     verdicts = {}
     with show_work(f"verifying {title}") as work:
 
-        def on_read(n_bytes: int) -> None:
-            work.update(done + n_bytes, total, model.full_name)
+        def on_bytes(n_bytes: int) -> None:
+            nonlocal done
+            done += n_bytes
+            work.update(done, total, model.full_name)
 
         for key, model in reversed(files.items()):
-            verdicts[key] = _judge(model, store, on_read)
-            done += model.size_bytes
+            verdicts[key] = _judge(model, store, on_bytes)
     return [_named(verdicts[m.blob, m.size_bytes], m) for m in models]
 
 
@@ -132,7 +132,7 @@ def _named(verdict: Verdict, model: Manifest) -> Verdict:
     return replace(verdict, name=model.full_name, advice=advice)
 
 
-def _judge(model: Manifest, store: Store, on_read: Callable[[int], None]) -> Verdict:
+def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Verdict:
     if not store.has_file(model):
         return Verdict(model.full_name, store.root / "blobs" / model.blob, 0, problem="its file is missing")
     path = store.path(model)
@@ -145,7 +145,7 @@ def _judge(model: Manifest, store: Store, on_read: Callable[[int], None]) -> Ver
     if (recorded := _BLOB.fullmatch(model.blob)) is None:
         return replace(verdict, problem="its manifest names no sha256")
     try:
-        found = _sha256(path, on_read)
+        found = sha256_of(path, on_bytes)
     except BrokenPipeError:  # whoever was told of the progress has left
         raise
     except OSError as error:
@@ -161,13 +161,3 @@ def _header_problem(path: Path) -> str | None:
     except GgufError as error:
         return str(error)
     return None
-
-
-def _sha256(path: Path, on_read: Callable[[int], None]) -> str:
-    digest, buffer, done = hashlib.sha256(), memoryview(bytearray(_CHUNK_BYTES)), 0
-    with path.open("rb", buffering=0) as file:
-        while n_bytes := file.readinto(buffer):
-            digest.update(buffer[:n_bytes])
-            done += n_bytes
-            on_read(done)
-    return digest.hexdigest()

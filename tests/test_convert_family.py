@@ -86,6 +86,22 @@ def test_a_pattern_that_only_params_tell(tmp_path: Path) -> None:
     assert metadata["granite_swa.attention.sliding_window_pattern"] == [False, True, True, True]
 
 
+def test_a_window_in_every_layer(tmp_path: Path) -> None:
+    """As Mistral 7B v0.1 has it: an int for sliding_window, and no layer types."""
+    folder = copied(RAGGED, tmp_path / "sliding")
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["layer_types"]
+    plain = {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "max_position_embeddings": 32768}
+    (folder / "config.json").write_text(json.dumps(settings | plain))
+    convert(folder, tmp_path / "a.gguf", "f32")
+    with np.load(RAGGED / "sliding.npz") as file:
+        ids, expected = file["ids"], file["logits"]
+    found = llama_oracle.logits(tmp_path / "a.gguf", ids)[-len(expected) :]
+    assert np.abs(found - expected).max() < 0.01
+    with np.load(RAGGED / "expected.npz") as file:
+        assert np.abs(file["logits"][-len(expected) :] - expected).max() > 1  # another model than the ragged one
+
+
 def test_llama_cpp_quantizes_a_ragged_file_to_the_same_bytes(tmp_path: Path) -> None:
     convert(RAGGED, tmp_path / "plain.gguf", "f32")
     for target in ("q4_K_M", "q8_0"):
