@@ -1,4 +1,4 @@
-"""Makes ministral-hf/sliding.npz: what transformers computes if all layers of that checkpoint slide, as Mistral 7B v0.1's.
+"""Makes ministral-hf/sliding.npz: what transformers computes if every layer of that checkpoint slides (Mistral 7B v0.1).
 
     python tests/data/checkpoints/make_sliding.py
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import MistralConfig, MistralForCausalLM, MinistralForCausalLM
+from transformers import MinistralForCausalLM, MistralConfig, MistralForCausalLM
 
 FOLDER = Path(__file__).parent / "ministral-hf"
 
