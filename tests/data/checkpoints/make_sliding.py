@@ -1,4 +1,6 @@
-"""Makes ministral-hf/sliding.npz: what transformers computes if every layer of that checkpoint slides (Mistral 7B v0.1).
+"""Makes ministral-hf/sliding.npz: what transformers computes if every layer of that checkpoint slides.
+
+Mistral 7B v0.1 is such a model.
 
     python tests/data/checkpoints/make_sliding.py
 
