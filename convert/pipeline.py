@@ -25,7 +25,7 @@ from convert.checkpoint import ByteReader, Checkpoint, open_checkpoint
 from convert.config import ModelConfig, read_config
 from convert.gguf_writer import Layout, Writer, lay_out, strings
 from convert.metadata import HASHES_KEY, build_metadata, build_origin
-from convert.provenance import Provenance, find_provenance
+from convert.provenance import Provenance, find_provenance, folder_name
 from convert.publish import check_destination, published
 from convert.quantization import block_size
 from convert.report import Progress, Report, TensorReport
@@ -79,7 +79,7 @@ def convert(
 ) -> Report:
     """Convert the checkpoint in the folder `source` to the GGUF file `destination`.
 
-    `name` is what the GGUF calls the model (default: the folder's name). `template`: a version, "none" for a base
+    `name` is what the GGUF calls the model (default: the repo's name, if known, else the folder's). `template`: a version, "none" for a base
     model, or "auto": the tokenizer's own version, unless the name or the folder says "base". `threads` quantize
     (default: one per core). `search`: how scales are found (`quant.kernels`). `measure`: compare every tensor with its
     source. `on_progress` is called on the caller's thread.
@@ -94,7 +94,7 @@ def convert(
     quantizer = begin_quantizer(checkpoint.tensors.values(), wanted, search)
     provenance = find_provenance(source)
     hashes = SourceHashes(checkpoint, provenance.hub_sha256)
-    plan = make_plan(checkpoint, wanted, name or source.resolve().name, template, provenance, hashes.expected, search)
+    plan = make_plan(checkpoint, wanted, name or folder_name(source), template, provenance, hashes.expected, search)
     _refuse_inside(source, destination)
     check_destination(destination, plan.layout.file_bytes)
     maker = Maker(plan.tensors, plan.kinds, quantizer, measure)

@@ -81,6 +81,16 @@ def find_provenance(folder: Path) -> Provenance:
     return Provenance(repo, revision, licence, name, link, None, hashes)
 
 
+def folder_name(folder: Path) -> str:
+    """What to call the model in a folder: by its repo, where the hub's cache tells; else as the folder is called.
+
+    >>> folder_name(Path("/hub/models--mistralai--Ministral-8B-Instruct-2410/snapshots/4847e87e5975a573"))
+    'Ministral-8B-Instruct-2410'
+    """
+    repo, _ = _cache_place(folder)
+    return repo.rsplit("/", 1)[-1] if repo else folder.absolute().name
+
+
 def clean(text: str) -> str:
     r"""One printable line of bounded length: runs of white space become a blank, what cannot be seen is dropped.
 

@@ -223,7 +223,7 @@ def convert(
         manifest = made.manifest
         reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, made.report, report, as_json)
         return
-    with WorkProgress(f"converting {source.name or source} to {target}") as work:
+    with WorkProgress(f"converting {folder_name(source) or source} to {target}") as work:
         found = models.convert_file(source, output, target, None, work, options)
     for remark in found.remarks:
         WorkProgress.note(remark)

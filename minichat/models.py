@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from convert import REVISION
+from convert.provenance import folder_name
 from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
 from minichat.store import Store
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
@@ -143,7 +144,7 @@ def name_of_folder(folder: Path) -> str:
     >>> name_of_folder(Path("/x/Mistral Small (3)"))
     'mistral-small-3'
     """
-    name = re.sub(r"[^a-z0-9._-]+", "-", folder.absolute().name.lower()).strip("-._")[:80] or "model"
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder_name(folder).lower()).strip("-._")[:80] or "model"
     return f"{name}-checkpoint" if name == DEMO else name
 
 
@@ -219,7 +220,7 @@ def _make(
     options: ConvertOptions,
 ) -> Converted:
     """Converts `source` in the folder `place` of the store, and names the result."""
-    with show_work(f"converting {source.name or source} to {target}") as work:
+    with show_work(f"converting {folder_name(source) or source} to {target}") as work:
         report = convert_file(source, place / "model.gguf", target, str(name), work, options)
         manifest = Manifest(
             name=name.name,

@@ -153,11 +153,12 @@ def test_what_the_hub_told_is_checked(tmp_path: Path) -> None:
     shards = sorted(SHARDED.glob("*.safetensors"))
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
     source = hub_cache(tmp_path / "good", digests)
-    report = convert(source, tmp_path / "a.gguf", name="x")
+    report = convert(source, tmp_path / "a.gguf")
     content = (tmp_path / "a.gguf").read_bytes()
     assert report.sha256 == hashlib.sha256(content).hexdigest()
     assert report.notice == "Licensed by Mistral AI under the Mistral AI Research License"
     metadata = read_header(tmp_path / "a.gguf").metadata
+    assert metadata["general.name"] == "Ministral-8B-Instruct-2410"  # not the revision, as the folder is called
     assert metadata["minichat.source.repo"] == "mistralai/Ministral-8B-Instruct-2410"
     assert metadata["minichat.source.revision"] == "0a" * 20
     assert metadata["general.license"] == "mrl"
