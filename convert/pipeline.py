@@ -79,10 +79,10 @@ def convert(
 ) -> Report:
     """Convert the checkpoint in the folder `source` to the GGUF file `destination`.
 
-    `name` is what the GGUF calls the model (default: the repo's name, if known, else the folder's). `template`: a version, "none" for a base
-    model, or "auto": the tokenizer's own version, unless the name or the folder says "base". `threads` quantize
-    (default: one per core). `search`: how scales are found (`quant.kernels`). `measure`: compare every tensor with its
-    source. `on_progress` is called on the caller's thread.
+    `name` is what the GGUF calls the model (default: the repo's name, if known, else the folder's). `template`: a
+    version, "none" for a base model, or "auto": the tokenizer's own version, unless the name or the folder says "base".
+    `threads` quantize (default: one per core). `search`: how scales are found (`quant.kernels`). `measure`: compare
+    every tensor with its source. `on_progress` is called on the caller's thread.
 
     UsageError, CheckpointError, QuantError or StorageError; after any of them, and after KeyboardInterrupt, nothing new
     is left behind and an older `destination` is untouched.

@@ -203,6 +203,7 @@ def convert(
 
     Weights may be bf16, fp16, fp32, FP8 or int8, in one file or shards.
     """
+    from convert.provenance import folder_name
     from minichat import models, reports
     from minichat.manifest import ModelName
     from minichat.store import Store
