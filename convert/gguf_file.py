@@ -11,6 +11,7 @@ without bound, and every tensor that it names lies inside the file. Shapes are o
 Standard library only: the front process reads headers with this module.
 """
 
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -59,6 +60,16 @@ class GgufHeader:
     tensors: list[TensorInfo]
     data_offset: int
     file_bytes: int
+
+    @property
+    def weights(self) -> list[TensorInfo]:
+        """The tensors that were trained: all but the constants that a graph with windows asks for."""
+        return [tensor for tensor in self.tensors if not tensor.name.endswith(".attn_sinks.weight")]
+
+    @property
+    def parameters(self) -> int:
+        """How many weights they hold."""
+        return sum(math.prod(tensor.shape) for tensor in self.weights)
 
 
 def read_header(path: Path) -> GgufHeader:

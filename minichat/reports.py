@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import shutil
 import sys
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from minichat.models import Model
 
 _PACKAGES = ("minichat", "llama-cpp-python", "numpy", "tiktoken", "rich", "prompt-toolkit", "typer")
-_NO_WEIGHTS = ".attn_sinks.weight"  # constants that switch the sinks of a ragged model's graph off
 _SHORT_REVISION = 12
 _MAX_TEXT = 1000  # characters of a field: room for a path, not for a flood
 
@@ -103,13 +101,12 @@ def _header_facts(header: GgufHeader) -> dict[str, Any]:
     file_type = count("general.file_type")
     target = None if file_type is None else target_by_file_type(file_type)
     tokens = metadata.get("tokenizer.ggml.tokens")
-    weights = [tensor for tensor in header.tensors if not tensor.name.endswith(_NO_WEIGHTS)]
-    parameters = sum(math.prod(tensor.shape) for tensor in weights)
+    parameters = header.parameters
     return {
         "architecture": architecture,
         "parameters": parameters,
         "quantization": target.name if target else None,
-        "bits_per_weight": 8 * sum(tensor.nbytes for tensor in weights) / parameters if parameters else None,
+        "bits_per_weight": 8 * sum(tensor.nbytes for tensor in header.weights) / parameters if parameters else None,
         "template": text("minichat.template"),
         "context_length": count(f"{architecture}.context_length"),
         "attention": read_attention(metadata, architecture),

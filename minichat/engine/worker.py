@@ -7,7 +7,6 @@ public one is pointed at standard error, so that nothing that a C library prints
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import sys
@@ -126,7 +125,7 @@ class Worker:
             foreign_template="tokenizer.chat_template" in header.metadata,
             ctx=llama.ctx,
             ctx_train=llama.ctx_train,
-            parameters=sum(math.prod(tensor.shape) for tensor in header.tensors),
+            parameters=header.parameters,
             size_bytes=header.file_bytes,
             vocabulary=llama.vocabulary,
             threads=llama.threads,
