@@ -17,6 +17,7 @@ ARCHITECTURES = ("MistralForCausalLM", "MinistralForCausalLM")
 MULTIMODAL = ("Mistral3ForConditionalGeneration",)
 _TEXT_MODELS = ("mistral", "ministral", None)
 MAX_LAYERS = 512  # llama.cpp's bound
+_DEFAULT_WINDOW = 4096  # of transformers' MistralConfig and MinistralConfig
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,13 @@ def _text(fields: Fields) -> Fields:
 
 
 def _windows(fields: Fields, layers: int) -> list[int | None]:
-    """Each layer's window in tokens, None where it attends to everything. Without `layer_types` all layers slide."""
-    window, kinds = fields.get("sliding_window"), fields.get("layer_types")
-    size = fields.size("sliding_window", MAX_CONTEXT) if window is not None else None
+    """Each layer's window in tokens, None where it attends to everything. Without `layer_types` all layers slide.
+
+    A file that does not name the window means transformers' default; one without windows says null.
+    """
+    is_none = "sliding_window" in fields.values and fields.get("sliding_window") is None
+    size = None if is_none else fields.size("sliding_window", MAX_CONTEXT, default=_DEFAULT_WINDOW)
+    kinds = fields.get("layer_types")
     if kinds is None:
         return [size] * layers
     if not isinstance(kinds, list) or len(kinds) != layers:
@@ -143,11 +148,12 @@ def _windows(fields: Fields, layers: int) -> list[int | None]:
 
 
 def _rope_theta(fields: Fields) -> float:
-    rope = fields.inside("rope_parameters")
-    rope = rope if rope.values else fields.inside("rope_scaling")
-    kind = rope.values.get("rope_type", rope.values.get("type", "default"))
-    if kind != "default":
-        raise CheckpointError(f"config.json: rotary scaling {shown(kind)} is unknown, only the default is")
+    both = [fields.inside(key) for key in ("rope_parameters", "rope_scaling")]  # of two, transformers takes the second
+    for rope in both:
+        kind = rope.values.get("rope_type", rope.values.get("type", "default"))
+        if kind != "default":
+            raise CheckpointError(f"config.json: rotary scaling {shown(kind)} is unknown, only the default is")
+    rope = both[0] if both[0].values else both[1]
     if rope.values.get("partial_rotary_factor", fields.values.get("partial_rotary_factor", 1.0)) != 1.0:
         raise CheckpointError("config.json: a partial rotary factor is unknown to minichat")
     return (rope if "rope_theta" in rope.values else fields).positive("rope_theta")

@@ -41,6 +41,14 @@ def test_windows_that_do_not_matter(more: dict[str, Any]) -> None:
     assert parse_config(config(**more)).architecture == "llama"
 
 
+def test_a_window_that_is_not_named_is_that_of_transformers() -> None:
+    """MistralConfig's default, 4,096 tokens, which is what such a file means; None stands in it as null."""
+    settings = config(max_position_embeddings=32768)
+    assert parse_config(settings).attention == Attention()
+    del settings["sliding_window"]
+    assert parse_config(settings).attention == Attention(4096, (True, True))
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -59,6 +67,7 @@ def test_windows_that_do_not_matter(more: dict[str, Any]) -> None:
         ({"sliding_window": None, "layer_types": ["sliding_attention"] * 2}, "there is no sliding_window"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6}}, "rotary scaling 'yarn'"),
         ({"rope_parameters": None, "rope_theta": 1e6, "rope_scaling": {"type": "linear"}}, "rotary scaling 'linear'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4}}, "rotary scaling 'yarn'"),
         ({"rope_parameters": [1]}, "rope_parameters is .1., no object"),
         ({"rope_parameters": {}}, "rope_theta is missing"),
         ({"rope_parameters": {"rope_theta": -1}}, "rope_theta is -1"),
