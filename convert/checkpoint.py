@@ -131,7 +131,7 @@ def _tokenizer(folder: Path) -> Path:
     tekken = folder / "tekken.json"
     if tekken.is_file():
         return tekken
-    versioned = sorted(p for p in folder.glob("*.model.v*") if p.is_file())
+    versioned = sorted(p for p in folder.glob("*.model.v*") if _FILE_NAME.fullmatch(p.name) and p.is_file())
     plain = [p for p in (folder / "tokenizer.model",) if p.is_file()]
     if not versioned + plain:
         raise CheckpointError(f"{folder} holds no tokenizer: neither tekken.json nor tokenizer.model is there")

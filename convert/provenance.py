@@ -84,11 +84,13 @@ def find_provenance(folder: Path) -> Provenance:
 def folder_name(folder: Path) -> str:
     """What to call the model in a folder: by its repo, where the hub's cache tells; else as the folder is called.
 
+    A printable line, even of a folder whose name is no UTF-8.
+
     >>> folder_name(Path("/hub/models--mistralai--Ministral-8B-Instruct-2410/snapshots/4847e87e5975a573"))
     'Ministral-8B-Instruct-2410'
     """
     repo, _ = _cache_place(folder)
-    return repo.rsplit("/", 1)[-1] if repo else folder.absolute().name
+    return repo.rsplit("/", 1)[-1] if repo else clean(folder.absolute().name)
 
 
 def clean(text: str) -> str:

@@ -118,6 +118,13 @@ def test_tekken_goes_before_sentencepiece_and_a_versioned_name_before_a_plain_on
     assert open_checkpoint(sharded).tokenizer.name == "tokenizer.model"
 
 
+def test_a_tokenizer_of_an_odd_name_is_none(sharded: Path) -> None:
+    """Its name goes into the GGUF and into errors."""
+    (sharded / "tekken.json").unlink()
+    (sharded / "a\x1b[31m.model.v3").write_bytes(b"x")
+    assert "holds no tokenizer" in refused(sharded)
+
+
 def test_an_index_that_disagrees_with_the_shards(sharded: Path) -> None:
     index = sharded / "model.safetensors.index.json"
     content = json.loads(index.read_text())

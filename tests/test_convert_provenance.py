@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from convert import provenance
-from convert.provenance import MRL_NOTICE, Provenance, clean, find_provenance
+from convert.provenance import MRL_NOTICE, Provenance, clean, find_provenance, folder_name
 
 NOTHING = Provenance(None, None, None, None, None, None, {})
 COMMIT = "4847e87e5975a573a2a190399ca62cd266c899ad"
@@ -214,6 +214,11 @@ def test_odd_files_neither_raise_nor_hang(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(b"---\nlicense: \xff\xfe\n---\n" + bytes(range(256)) * 5000)
     assert find_provenance(tmp_path).licence == "\ufffd\ufffd"
+
+
+def test_a_folder_whose_name_is_no_text_has_one_that_is() -> None:
+    """Python shows bytes that are no UTF-8 as halves of characters, which cannot be written."""
+    assert folder_name(Path("/x/caf\udce9\n\x1b[2J 7B")) == "caf [2J 7B"
 
 
 def test_its_examples() -> None:
