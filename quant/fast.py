@@ -35,7 +35,11 @@ _LOADING_PAYS_S = 0.8
 _COMPILING_PAYS_S = 15.0
 _FOLDER = Path(__file__).parent
 _CACHED = "__pycache__/*.nbi"
-_CACHED_LAST = {False: "__pycache__/fast_q6k._quantize-*.nbi", True: "__pycache__/fast_q4k_fine._quantize-*.nbi"}
+_PYTHON = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"  # as numba calls it
+_CACHED_LAST = {
+    False: f"__pycache__/fast_q6k._quantize-*.{_PYTHON}.nbi",
+    True: f"__pycache__/fast_q4k_fine._quantize-*.{_PYTHON}.nbi",
+}
 _SOURCES = ("fast_q4k.py", "fast_q4k_fine.py", "fast_q6k.py", "lanes.py")
 
 
@@ -119,7 +123,12 @@ def _agrees(name: str, kernel: "Kernel") -> bool:
 
 
 def _is_compiled(fine: bool) -> bool:
-    """Whether numba's cache beside the modules holds all the code, newer than they are."""
+    """Whether numba's cache beside the modules holds all the code for this Python, newer than they are.
+
+    Where it cannot write there, or is told of another folder, it does not read there either.
+    """
+    if os.environ.get("NUMBA_CACHE_DIR") or not os.access(_FOLDER / "__pycache__", os.W_OK):
+        return False
     return any(_FOLDER.glob(_CACHED_LAST[fine])) and not _stale()
 
 

@@ -184,15 +184,43 @@ def test_compiling_needs_more_work_than_loading(monkeypatch: pytest.MonkeyPatch)
     assert compiling == [False, False, False, True, True]
 
 
-def test_a_changed_source_makes_the_cache_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """numba would see it only in the module that was cached, not in one that it took parts from."""
-    (tmp_path / "__pycache__").mkdir()
-    cached = [tmp_path / "__pycache__" / f"{name}-1.py311.nbi" for name in ("fast_q4k.begin", "fast_q6k._quantize")]
-    sources = [tmp_path / path.name for path in (ROOT / "quant").glob("*.py")]
+def compiled_in(folder: Path, monkeypatch: pytest.MonkeyPatch, python: str = fast._PYTHON) -> list[Path]:
+    """What numba leaves beside the modules of `folder`, for a Python of this name."""
+    (folder / "__pycache__").mkdir()
+    cached = [folder / "__pycache__" / f"{name}-1.{python}.nbi" for name in ("fast_q4k.begin", "fast_q6k._quantize")]
+    sources = [folder / path.name for path in (ROOT / "quant").glob("*.py")]
     for path in (*sources, *cached):
         path.touch()
         os.utime(path, (1000, 1000))
-    monkeypatch.setattr(fast, "_FOLDER", tmp_path)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(fast, "_FOLDER", folder)
+    return cached
+
+
+def test_what_numba_will_not_read_is_not_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Code of another Python, or beside modules while numba is told, or has, to keep its cache elsewhere."""
+    (tmp_path / "other").mkdir()
+    compiled_in(tmp_path / "other", monkeypatch, "py27")
+    assert not fast._is_compiled(False)
+    compiled_in(tmp_path, monkeypatch)
+    assert fast._is_compiled(False)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("NUMBA_CACHE_DIR", str(tmp_path / "elsewhere"))
+        assert not fast._is_compiled(False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert not fast._is_compiled(False)
+
+
+def test_the_names_of_numbas_cache(kernels: fast.FastKernels) -> None:
+    """Unless numba keeps it elsewhere, it is known when all is compiled."""
+    assert kernels.ready
+    is_beside = not os.environ.get("NUMBA_CACHE_DIR") and os.access(ROOT / "quant" / "__pycache__", os.W_OK)
+    assert fast._is_compiled(False) == is_beside
+
+
+def test_a_changed_source_makes_the_cache_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """numba would see it only in the module that was cached, not in one that it took parts from."""
+    cached = compiled_in(tmp_path, monkeypatch)
     assert fast._is_compiled(False)
     assert not fast._is_compiled(True)
     os.utime(tmp_path / "lanes.py", (2000, 2000))
