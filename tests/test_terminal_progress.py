@@ -56,6 +56,26 @@ def test_on_a_terminal_one_line_moves_and_a_summary_stays() -> None:
     assert screen.text() == []
 
 
+@pytest.mark.parametrize("width", [20, 30, 40, 60, 80, 120])
+def test_a_long_title_makes_room_for_the_numbers(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen = Screen(width, 24)
+    clock = Clock()
+    title = "converting Mistral-Small-3.2-24B-Instruct-2506 to q4_K_M"
+    progress = WorkProgress(title, screen, clock)  # type: ignore[arg-type]
+    for step in range(50):
+        progress.update(step * 10_000_000, 1_000_000_000, "blk.0.ffn_down.weight")
+        clock.now_s += 0.2
+    (line,) = screen.text()
+    assert "49%" in line
+    assert len(line) < width
+    assert line.startswith("converting Mistral"[: width - 8])
+    if width >= 40:
+        assert "0:10 left" in line
+    if width >= 60:
+        assert "MB/s" in line
+
+
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120])
 def test_the_line_fits_and_keeps_what_matters(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
@@ -70,7 +90,7 @@ def test_the_line_fits_and_keeps_what_matters(width: int, monkeypatch: pytest.Mo
     assert len(shown[0]) < width
     if width >= 40:
         assert "49%" in shown[0] or "48%" in shown[0]
-        assert ("left" in shown[0]) == (width > 40)
+        assert ("left" in shown[0]) == (width >= 40)
     assert ("━" in shown[0]) == (width >= 100)
 
 

@@ -21,6 +21,7 @@ _PIPE_S = 10.0  # between two lines in a pipe
 _WINDOW_S = 15.0  # the rate is that of the last seconds
 _WORTH_TELLING_S = 2.0
 _BAR_CELLS = 24
+_LEAST_TITLE = 16  # cells of it that say what is going on
 
 
 class StatusLine:
@@ -103,7 +104,7 @@ class WorkProgress:
             self._said_s, self._said = now, True
 
     def _line(self, done: int, total: int, detail: str, width: int, *, bar: bool = True) -> str:
-        """As much as fits, the less important parts left out first: the detail, the bar, the sizes, the rate."""
+        """As much as fits. The detail goes first, then the bar, the title's end, the sizes, the rate, the time left."""
         from rich.cells import cell_len
 
         share = min(done / total, 1.0) if total > 0 else 0.0
@@ -111,7 +112,6 @@ class WorkProgress:
         left = format_duration((total - done) / rate) + " left" if rate > 0 and total > done else ""
         full = int(share * _BAR_CELLS)
         parts = {
-            "title": self._title,
             "bar": "━" * full + "╌" * (_BAR_CELLS - full) if bar else "",
             "share": f"{share:.0%}",
             "sizes": f"{format_bytes(done)} of {format_bytes(total)}",
@@ -119,12 +119,13 @@ class WorkProgress:
             "left": left,
             "detail": clean_line(detail),
         }
-        for name in ("", "detail", "bar", "sizes", "rate"):
+        for name in ("", "detail", "bar", "sizes", "rate", "left"):
             parts.pop(name, None)
-            line = "  ".join(part for part in parts.values() if part)
-            if cell_len(line) <= width:
+            rest = "  ".join(part for part in parts.values() if part)
+            room = width - cell_len(rest) - 2
+            if room >= cell_len(self._title) or ("bar" not in parts and room >= _LEAST_TITLE):
                 break
-        return line
+        return f"{_cut(self._title, room)}  {rest}".strip()
 
     def _rate(self) -> float:
         """Bytes a second over the last seconds; 0 while that is not known."""
@@ -132,3 +133,15 @@ class WorkProgress:
             return 0.0
         (start_s, before), (end_s, after) = self._samples[0], self._samples[-1]
         return (after - before) / (end_s - start_s)
+
+
+def _cut(text: str, cells: int) -> str:
+    """
+    >>> _cut("converting a long name", 12), _cut("short", 12), _cut("short", 1)
+    ('converting …', 'short', '')
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= cells:
+        return text
+    return set_cell_size(text, cells - 1) + "…" if cells > 1 else ""
