@@ -63,6 +63,25 @@ def test_the_text_model_of_a_multimodal_checkpoint(prefix: str) -> None:
     assert len(plan.seeing) == 3
 
 
+def test_the_text_model_of_a_multimodal_checkpoint_in_mistrals_own_format() -> None:
+    """Mistral's names of the text model have no prefix."""
+    settings = config()
+    shapes = {name: values.shape for name, values in native_tensors(random_tensors(settings), 64).items()}
+    norm = sources(settings)["model.norm.weight"]
+    found = {name: replace(norm, name=name, shape=shape) for name, shape in shapes.items()}
+    seeing = [
+        "vision_encoder.transformer.layers.0.attention.wq.weight",
+        "vision_language_adapter.w_in.weight",
+        "patch_merger.merging_layer.weight",
+        "pre_mm_projector_norm.weight",
+    ]
+    plan = plan_tensors(
+        parse_config(settings), found | {name: replace(norm, name=name) for name in seeing}, native=True
+    )
+    assert {t.source.name for t in plan.tensors} == set(shapes)
+    assert [t.name for t in plan.seeing] == seeing
+
+
 def test_one_tensor_under_two_names() -> None:
     settings = config()
     found = sources(settings)

@@ -13,6 +13,7 @@ ROOMS = {"quant": {"quant"}, "convert": {"quant", "convert"}, "minichat": {"quan
 # Third-party packages that only some rooms may touch: path prefixes of their importers.
 DOORS = {
     "llama_cpp": ("minichat/engine/binding.py", "quant/ggml.py", "minichat/demo/training/"),
+    "numba": ("quant/lanes.py",),
     "rich": ("minichat/terminal/",),
     "prompt_toolkit": ("minichat/terminal/",),
     "huggingface_hub": ("minichat/hub.py",),
@@ -37,7 +38,7 @@ FRONT = [
     "minichat.engine.client",
     "minichat.terminal.repl",
 ]
-HEAVY = ["numpy", "gguf", "llama_cpp", "tiktoken", "huggingface_hub", "rich.markdown", "torch"]
+HEAVY = ["numpy", "numba", "gguf", "llama_cpp", "tiktoken", "huggingface_hub", "rich.markdown", "torch"]
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
