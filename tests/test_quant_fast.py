@@ -11,50 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hard_weights import Weights, samples
 from numpy.typing import NDArray
 
 from quant import fast, ggml
 from quant.errors import QuantError, UsageError
-from quant.kernels import Quantizer, dequantize, fast_kernels_installed, make_quantizer, quantize
+from quant.kernels import Quantizer, fast_kernels_installed, make_quantizer, quantize
 from quant.types import by_name
 
 pytest.importorskip("numba")
 KINDS = ("q4_K", "q5_K", "q6_K")
 ROOT = Path(__file__).parent.parent
-Weights = NDArray[np.float32]
-
-
-def samples() -> dict[str, Weights]:
-    """(n,) weights of whole blocks that reach the corners of the search."""
-    rng = np.random.default_rng(11)
-    n = 70 * 256  # two groups of Q4_K and a bit, four of Q6_K and a bit
-    normal = rng.standard_normal(n).astype(np.float32)
-    bits = rng.integers(0, 1 << 32, n, dtype=np.uint32)
-    wild = (bits & 0x807FFFFF | rng.integers(1, 142, n).astype(np.uint32) << 23).view(np.float32)
-    per_block = np.exp2(rng.uniform(-36, 16, (n // 256, 1))).astype(np.float32)
-    per_part = np.exp2(rng.uniform(-24, 4, (n // 16, 1))).astype(np.float32)
-    return {
-        "normal": normal,
-        "student": rng.standard_t(3, n).astype(np.float32),
-        "outliers": np.where(rng.random(n) < 0.002, normal * 200, normal * np.float32(0.01)).astype(np.float32),
-        "positive": abs(normal),
-        "negative": -abs(normal),
-        "constant": np.full(n, 0.37, np.float32),
-        "constant below zero": np.full(n, -0.37, np.float32),
-        "two numbers": np.where(normal > 0.5, 0.25, -1).astype(np.float32),
-        "few numbers": (rng.integers(-8, 8, n) / 8).astype(np.float32),
-        "zero": np.zeros(n, np.float32),
-        "minus zero": np.full(n, -0.0, np.float32),
-        "sparse": normal * (rng.random(n) < 0.02),
-        "sub-blocks of zeros": (normal.reshape(-1, 16) * (rng.random((n // 16, 1)) < 0.5)).astype(np.float32).ravel(),
-        "sub-blocks of all sizes": (normal.reshape(-1, 16) * per_part).ravel(),
-        "every size of scale": (-np.ones((n // 256, 256), np.float32) * per_block).ravel(),
-        "tiny": normal * np.float32(1e-30),
-        "denormal": normal * np.float32(1e-41),
-        "denormal halves": normal * np.float32(1e-6),
-        "large": normal * np.float32(1e5),
-        "every exponent": wild,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +30,6 @@ def kernels() -> Iterator[fast.FastKernels]:
     made = fast.FastKernels()
     made.wait()
     yield made
-
-
-@pytest.fixture(scope="module")
-def fine() -> Quantizer:
-    quantizer = make_quantizer(1, "fine")
-    quantizer.settle()
-    return quantizer
 
 
 def test_the_kernels_are_ready_and_agree_with_ggml(kernels: fast.FastKernels) -> None:
@@ -186,7 +146,7 @@ def test_compiling_needs_more_work_than_loading(monkeypatch: pytest.MonkeyPatch)
 
 def compiled_in(folder: Path, monkeypatch: pytest.MonkeyPatch, python: str = fast._PYTHON) -> list[Path]:
     """What numba leaves beside the modules of `folder`, for a Python of this name."""
-    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__").mkdir(exist_ok=True)
     cached = [folder / "__pycache__" / f"{name}-1.{python}.nbi" for name in ("fast_q4k.begin", "fast_q6k._quantize")]
     sources = [folder / path.name for path in (ROOT / "quant").glob("*.py")]
     for path in (*sources, *cached):
@@ -197,25 +157,21 @@ def compiled_in(folder: Path, monkeypatch: pytest.MonkeyPatch, python: str = fas
     return cached
 
 
-def test_what_numba_will_not_read_is_not_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Code of another Python, or beside modules while numba is told, or has, to keep its cache elsewhere."""
-    (tmp_path / "other").mkdir()
-    compiled_in(tmp_path / "other", monkeypatch, "py27")
+def test_what_numba_will_not_read_is_not_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernels: fast.FastKernels
+) -> None:
+    """Code of another Python, or beside the modules while numba is told, or has, to keep its cache elsewhere."""
+    assert kernels.ready
+    assert fast._is_compiled(False) or os.environ.get("NUMBA_CACHE_DIR") or not os.access(ROOT / "quant", os.W_OK)
+    compiled_in(tmp_path, monkeypatch, "py27")
     assert not fast._is_compiled(False)
     compiled_in(tmp_path, monkeypatch)
     assert fast._is_compiled(False)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("NUMBA_CACHE_DIR", str(tmp_path / "elsewhere"))
-        assert not fast._is_compiled(False)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not fast._is_compiled(False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert not fast._is_compiled(False)
-
-
-def test_the_names_of_numbas_cache(kernels: fast.FastKernels) -> None:
-    """Unless numba keeps it elsewhere, it is known when all is compiled."""
-    assert kernels.ready
-    is_beside = not os.environ.get("NUMBA_CACHE_DIR") and os.access(ROOT / "quant" / "__pycache__", os.W_OK)
-    assert fast._is_compiled(False) == is_beside
 
 
 def test_a_changed_source_makes_the_cache_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -259,61 +215,6 @@ def test_without_numba_there_is_ggml(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_search_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown search 'wide'"):
         make_quantizer(1, "wide")
-
-
-@pytest.mark.parametrize("name", ["normal", "student", "outliers"])
-def test_the_fine_search_has_less_error(fine: Quantizer, name: str) -> None:
-    """Both by the measure of the search and plain; the engine's own dequantizer reads the blocks."""
-    weights = samples()[name]
-    size = np.sqrt((weights.reshape(-1, 32) ** 2).mean(axis=1, keepdims=True)) + abs(weights.reshape(-1, 32))
-
-    def errors(blocks: NDArray[np.uint8]) -> tuple[float, float]:
-        squares = (dequantize(blocks, by_name("q4_K")) - weights).reshape(-1, 32) ** 2
-        return float((size * squares).sum()), float(squares.sum())
-
-    ours = errors(fine.quantize(weights, by_name("q4_K"), "w"))
-    ggmls = errors(quantize(weights, by_name("q4_K"), "w"))
-    assert ours[0] < 0.99 * ggmls[0]
-    assert ours[1] < 0.995 * ggmls[1]
-
-
-@pytest.mark.parametrize("name", samples())
-def test_the_fine_search_is_never_far_off(fine: Quantizer, name: str) -> None:
-    weights = samples()[name]
-    ours, ggmls = fine.quantize(weights, by_name("q4_K"), "w"), quantize(weights, by_name("q4_K"), "w")
-    off, ggml_off = (abs(dequantize(blocks, by_name("q4_K")) - weights).sum() for blocks in (ours, ggmls))
-    assert off <= 1.01 * ggml_off
-
-
-def test_the_fine_search_leaves_other_types_as_they_are(fine: Quantizer) -> None:
-    assert fine.is_fast
-    weights = samples()["normal"]
-    for kind in ("q5_K", "q6_K", "q8_0"):
-        expected = quantize(weights, by_name(kind), "w").tobytes()
-        assert fine.quantize(weights, by_name(kind), "w").tobytes() == expected
-
-
-@pytest.mark.parametrize("blocks", [1, 7, 8, 9, 257])
-def test_the_fine_search_takes_any_number_of_blocks(fine: Quantizer, blocks: int) -> None:
-    """A block depends on nothing but its own weights."""
-    weights = np.random.default_rng(blocks).standard_normal(blocks * 256).astype(np.float32)
-    whole = fine.quantize(weights, by_name("q4_K"), "w")
-    last = fine.quantize(weights[-256:], by_name("q4_K"), "w")
-    assert whole[-144:].tobytes() == last.tobytes()
-
-
-def test_without_numba_there_is_no_fine_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    with pytest.raises(UsageError, match=r"^the fine search needs numba: pip install 'minichat\[fast\]'$"):
-        make_quantizer(1, "fine")
-
-
-def test_with_a_broken_numba_there_is_no_fine_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_is_compiled", lambda *_: True)
-    monkeypatch.setattr(fast, "load", lambda *_: {}["numba"])
-    quantizer = make_quantizer(1, "fine")
-    with pytest.raises(UsageError, match="numba, which does not work here"):
-        quantizer.settle()
 
 
 def test_kernels_that_have_only_to_be_loaded_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
