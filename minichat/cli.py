@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from quant.errors import DataError, MinichatError, StorageError, UsageError
+from quant.types import TARGET_NAMES
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -56,6 +57,8 @@ TemplateOption = Annotated[
 def main() -> NoReturn:
     """The program. Never returns, never shows a traceback for what a user or a file did."""
     signal.signal(signal.SIGTERM, _leave)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup ignores it
+        signal.signal(signal.SIGHUP, _leave)
     _open_missing_streams()
     code = 0
     try:
@@ -187,7 +190,7 @@ def convert(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="A checkpoint folder, in Hugging Face's format or Mistral's own.")
     ],
-    quant: Annotated[str, typer.Option("-q", "--quant", help="q4_K_M, q8_0, fp16 and others.")] = "q4_K_M",
+    quant: Annotated[str, typer.Option("-q", "--quant", help=f"{', '.join(TARGET_NAMES)}.")] = "q4_K_M",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write this file, not into the store.")] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME:TAG", help="The name in the store.")] = None,
     report: Annotated[
@@ -215,12 +218,18 @@ def convert(
     if output is not None and str(output) == "-":
         raise UsageError("--output -: a GGUF file is written in place, not to a pipe: name a file")
     target = parse_target(quant).name
+    if output == Path():
+        raise UsageError("--output is empty: name a file")
     if not source.is_dir():
-        raise DataError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
+        raise DataError(f"{source}: not a folder") if source.exists() else models.missing(source, "folder")
+    source = models.checkpoint_folder(source)
     options = models.ConvertOptions(threads, search, report)
     if output is None:
-        named = models.check_free(ModelName.parse(name)) if name else ModelName(models.name_of_folder(source))
-        made = models.convert_into(Store.default(), source, target, named, WorkProgress, options)
+        store = Store.default()
+        named = models.default_name(store, source, target)
+        if name is not None:
+            named = models.check_free(ModelName.parse(name))
+        made = models.convert_into(store, source, target, named, WorkProgress, options)
         manifest = made.manifest
         reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, made.report, report, as_json)
         return
@@ -237,7 +246,8 @@ def list_models(as_json: JsonOption = False) -> None:
     from minichat import reports
     from minichat.store import Store
 
-    reports.show_list(Store.default().models(), as_json)
+    store = Store.default()
+    reports.show_list(store.models(), len(store.damaged()), as_json)
 
 
 @app.command(

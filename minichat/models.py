@@ -148,6 +148,29 @@ def name_of_folder(folder: Path) -> str:
     return f"{name}-checkpoint" if name == DEMO else name
 
 
+def missing(path: Path, what: str) -> DataError:
+    """The error for a path that is not there; one that looks like a repo on the hub gets advice."""
+    text = path.as_posix()
+    is_repo = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text, re.ASCII) and path.suffix != ".gguf"
+    advice = f" (to fetch a repo of that name: hf download {text} --local-dir {path.name})" if is_repo else ""
+    return DataError(f"{path}: no such {what}{advice}")
+
+
+def checkpoint_folder(path: Path) -> Path:
+    """`path`, or if that is a repo's folder in the hub's cache, the folder of the revision that was fetched last."""
+    try:
+        revision = (path / "refs" / "main").read_bytes()[:64].decode("ascii").strip()
+        snapshot = path / "snapshots" / revision
+        return snapshot if re.fullmatch("[0-9a-f]{40}", revision) and snapshot.is_dir() else path
+    except (OSError, UnicodeDecodeError):
+        return path
+
+
+def default_name(store: Store, source: Path, target: str) -> ModelName:
+    """What a checkpoint is called where nobody says: by its folder, and so that no model from elsewhere is replaced."""
+    return _free_name(store, source.absolute(), target, ModelName(name_of_folder(source)))
+
+
 def check_free(name: ModelName) -> ModelName:
     """`name`, unless it belongs to the model that ships with minichat. Raises UsageError."""
     if name.name == DEMO:
@@ -165,10 +188,11 @@ def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
         is_folder = path.is_dir()
         magic = b"" if is_folder else _magic(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file or folder") from None
+        raise missing(path, "file or folder") from None
     except OSError as error:
         raise DataError(f"{path}: cannot read it: {error.strerror}") from error
     if is_folder:
+        path = checkpoint_folder(path)
         return _converted(path, ModelName(name_of_folder(path)), DEFAULT_TAG, store, show_work)
     if magic != _GGUF_MAGIC:
         raise GgufError(f"{path}: not a GGUF file (`minichat convert` makes one from a checkpoint folder)")
@@ -220,6 +244,7 @@ def _make(
     options: ConvertOptions,
 ) -> Converted:
     """Converts `source` in the folder `place` of the store, and names the result."""
+    before = store.find(ModelName(name.name, name.tag or target))
     with show_work(f"converting {folder_name(source) or source} to {target}") as work:
         report = convert_file(source, place / "model.gguf", target, str(name), work, options)
         manifest = Manifest(
@@ -239,6 +264,8 @@ def _make(
         store.add(report.path, manifest)
     for remark in report.remarks:
         show_work.note(remark)
+    if before is not None and (before.source, before.target) != (manifest.source, manifest.target):
+        show_work.note(f"{before.full_name} is replaced: it was {before.target}, made from {before.source}")
     return Converted(manifest, report)
 
 

@@ -23,22 +23,31 @@ if TYPE_CHECKING:
     from minichat.manifest import Manifest
     from minichat.models import Model
 
-_PACKAGES = ("minichat", "llama-cpp-python", "numpy", "tiktoken", "rich", "prompt-toolkit", "typer")
+_PACKAGES = ("minichat", "llama-cpp-python", "numpy", "numba", "tiktoken", "rich", "prompt-toolkit", "typer")
 _SHORT_REVISION = 12
 _MAX_TEXT = 1000  # characters of a field: room for a path, not for a flood
 
 
-def show_list(models: Sequence[Manifest], as_json: bool) -> None:
+def show_list(models: Sequence[Manifest], n_damaged: int, as_json: bool) -> None:
+    if n_damaged:
+        say(f"{n_damaged} of the models here cannot be listed: `minichat verify` tells why", stream=sys.stderr)
     if as_json:
         print_json([asdict(model) | {"full_name": model.full_name} for model in models])
-    elif not models:
+    elif not models and not n_damaged:
         say("no models here yet; try: minichat run demo", stream=sys.stderr)
     else:
         rows = [
-            (m.full_name, format_bytes(m.size_bytes), _parameters(m.parameters), m.template or "none", m.created[:10])
+            (
+                m.full_name,
+                format_bytes(m.size_bytes),
+                _parameters(m.parameters),
+                m.target,
+                m.template or "none",
+                m.created[:10],
+            )
             for m in models
         ]
-        tables.print_table(("NAME", "SIZE", "PARAMETERS", "TEMPLATE", "CREATED"), rows, sys.stdout)
+        tables.print_table(("NAME", "SIZE", "PARAMETERS", "QUANT", "TEMPLATE", "CREATED"), rows, sys.stdout)
 
 
 def show_model(model: Model, as_json: bool) -> None:
@@ -178,8 +187,8 @@ def _show_tensors(report: Report) -> None:
     say("")
 
 
-def show_removed(manifest: Manifest) -> None:
-    say(f"removed {manifest.full_name}")
+def show_removed(name: str) -> None:
+    say(f"removed {name}")
 
 
 def show_copied(manifest: Manifest) -> None:

@@ -71,7 +71,7 @@ class Store:
         """The GGUF file. Raises DataError if it is gone."""
         if not self.has_file(manifest):
             folder = self.root / "blobs"
-            raise DataError(f"{manifest.full_name}: its file is missing from {folder}; convert or pull it again")
+            raise DataError(f"{manifest.full_name}: its file is missing from {folder}; convert it again")
         return self._blob(manifest.blob)
 
     def has_file(self, manifest: Manifest) -> bool:
@@ -124,17 +124,26 @@ class Store:
             self._name(named)
         return named
 
-    def remove(self, wanted: ModelName) -> Manifest:
-        """Forgets a name, and deletes its file if no other name stands for it."""
-        self.get(wanted)
+    def remove(self, wanted: ModelName) -> str:
+        """Forgets a name, a damaged manifest too, and deletes its file if no other name stands for it.
+
+        Returns the full name. Raises DataError if there is no such model.
+        """
+        damaged = self.manifest_path(wanted)
+        if damaged not in self.damaged():
+            self.get(wanted)
         with self._changing():
-            found = self.get(wanted)
-            path = self.manifest_path(ModelName(found.name, found.tag))
+            if damaged in self.damaged():
+                name, path, blob = str(wanted), damaged, None
+            else:
+                found = self.get(wanted)
+                name, path, blob = found.full_name, self.manifest_path(ModelName(found.name, found.tag)), found.blob
             path.unlink()
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
-            self._drop_blob(found.blob)
-        return found
+            if blob is not None:
+                self._drop_blob(blob)
+        return name
 
     def manifest_path(self, name: ModelName) -> Path:
         """Where the manifest of a name is, or would be."""

@@ -23,6 +23,7 @@ from minichat.terminal.output import print_error, print_json, say
 from minichat.terminal.units import format_bytes
 from quant.errors import DataError, GgufError
 
+_UNREADABLE = "see who owns it, and whether its disk is sound"
 _BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 
 
@@ -100,12 +101,12 @@ def _judge_file(path: Path) -> Verdict:
     if not path.exists():
         raise DataError(f"{path}: no such file")
     verdict = Verdict(path.name, path, path.stat().st_size, advice="fetch it or convert it again")
-    return replace(verdict, problem=_header_problem(path))
+    return _with_header(verdict)
 
 
 def _judge_manifest(path: Path, problem: str) -> Verdict:
     name = f"{path.parent.name}:{path.stem}"
-    advice = f"delete {path} and convert the model again"
+    advice = f"remove it with `minichat rm {name}` and convert the model again"
     return Verdict(name, path, 0, problem=f"{path}: {problem}", advice=advice)
 
 
@@ -128,8 +129,8 @@ def _judge_models(models: list[Manifest], store: Store, show_work: ShowWork) -> 
 
 
 def _named(verdict: Verdict, model: Manifest) -> Verdict:
-    advice = f"remove it with `minichat rm {model.full_name}` and convert it again from {model.source}"
-    return replace(verdict, name=model.full_name, advice=advice)
+    again = f"remove it with `minichat rm {model.full_name}` and convert it again from {model.source}"
+    return replace(verdict, name=model.full_name, advice=verdict.advice or again)
 
 
 def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Verdict:
@@ -140,8 +141,8 @@ def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Ve
     if verdict.size_bytes != model.size_bytes:
         size = f"its file has {verdict.size_bytes:,} bytes, and had {model.size_bytes:,}"
         return replace(verdict, problem=size)
-    if (problem := _header_problem(path)) is not None:
-        return replace(verdict, problem=problem)
+    if (verdict := _with_header(verdict)).problem is not None:
+        return verdict
     if (recorded := _BLOB.fullmatch(model.blob)) is None:
         return replace(verdict, problem="its manifest names no sha256")
     try:
@@ -149,15 +150,18 @@ def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Ve
     except BrokenPipeError:  # whoever was told of the progress has left
         raise
     except OSError as error:
-        return replace(verdict, problem=f"{path} cannot be read: {error.strerror or error}")
+        problem = f"{path} cannot be read: {error.strerror or error}"
+        return replace(verdict, problem=problem, advice=_UNREADABLE)
     if found != recorded[1]:
         return replace(verdict, hash_checked=True, problem=f"its content has changed (sha256 {found})")
     return replace(verdict, hash_checked=True)
 
 
-def _header_problem(path: Path) -> str | None:
+def _with_header(verdict: Verdict) -> Verdict:
+    """The verdict, with what is wrong with the file's header, if anything is."""
     try:
-        read_header(path)
+        read_header(verdict.file)
     except GgufError as error:
-        return str(error)
-    return None
+        unreadable = isinstance(error.__cause__, OSError)
+        return replace(verdict, problem=str(error), advice=_UNREADABLE if unreadable else verdict.advice)
+    return verdict

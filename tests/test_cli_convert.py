@@ -127,6 +127,35 @@ def test_bad_checkpoints(damage, checkpoint: Path, tmp_path: Path, home: Path) -
 
 def test_no_such_checkpoint() -> None:
     fails(3, "no such folder", "convert", "/no/such/folder")
+    fails(3, "hf download mistralai/Ministral-8B --local-dir Ministral-8B", "convert", "mistralai/Ministral-8B")
+    fails(3, "no such file or folder (to fetch a repo of that name: hf download a/b", "run", "a/b", "hello")
+
+
+def test_two_folders_of_one_name_keep_apart(checkpoint: Path, tmp_path: Path) -> None:
+    """Only a name that was asked for is taken from another model, and that is told."""
+    other = Path(shutil.copytree(checkpoint, tmp_path / "elsewhere" / checkpoint.name))
+    first = minichat("convert", checkpoint).stdout.split()[0]
+    second = minichat("convert", other).stdout.split()[0]
+    assert first == "checkpoint:q4_K_M"
+    assert re.fullmatch(r"checkpoint-[0-9a-f]{8}:q4_K_M", second)
+    assert minichat("convert", checkpoint).stderr == ""  # again, from the same folder
+    done = minichat("convert", other, "--name", "checkpoint", "-q", "q8_0")
+    assert done.stderr == ""
+    done = minichat("convert", other, "--name", "checkpoint:q4_K_M")
+    assert done.stderr == f"checkpoint:q4_K_M is replaced: it was q4_K_M, made from {checkpoint}\n"
+    fails(2, "no model name", "convert", checkpoint, "--name", "")
+    fails(2, "--output is empty", "convert", checkpoint, "-o", "")
+
+
+def test_a_repo_in_the_hubs_cache(checkpoint: Path, tmp_path: Path) -> None:
+    """Its own folder will do, and its name is the model's."""
+    repo = tmp_path / "models--mistralai--Ministral-8B-Instruct-2410"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text("0a" * 20)
+    shutil.copytree(checkpoint, repo / "snapshots" / ("0a" * 20))
+    assert minichat("convert", repo).stdout.startswith("ministral-8b-instruct-2410:q4_K_M ")
+    found = json.loads(minichat("show", "ministral-8b-instruct-2410", "--json").stdout)
+    assert found["source"]["repo"] == "mistralai/Ministral-8B-Instruct-2410"
 
 
 def test_no_space(checkpoint: Path, tmp_path: Path, home: Path) -> None:
@@ -154,7 +183,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "large", shape, random_tensors(shape))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_kill_in_the_middle_of_a_conversion(number: int, code: int, large: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -141,11 +141,17 @@ def test_a_damaged_manifest(store: Store, blob: Path) -> None:
     path.write_text("{")
     done = minichat("verify")
     assert done.returncode == 3
-    advice = f"{path}: it is no manifest; delete {path} and convert the model again"
+    advice = f"{path}: it is no manifest; remove it with `minichat rm small:q4_k_m` and convert the model again"
     assert done.stderr == f"minichat: small:q4_k_m is damaged: {advice}\n"
     assert [line.split()[-1] for line in done.stdout.splitlines()] == ["RESULT", "whole", "damaged"]
     assert minichat("verify", "small").returncode == 3
     assert minichat("verify", "twin").returncode == 0
+    listed = minichat("list")
+    assert "small:" not in listed.stdout
+    assert listed.stderr == "1 of the models here cannot be listed: `minichat verify` tells why\n"
+    assert minichat("rm", "small:q4_k_m").stdout == "removed small:q4_k_m\n"
+    assert minichat("verify").returncode == 0
+    assert "twin:" in minichat("list").stdout
 
 
 def test_a_file_elsewhere(tmp_path: Path) -> None:
@@ -196,6 +202,7 @@ def test_a_file_that_cannot_be_read_to_its_end(store: Store, blob: Path) -> None
 
     (verdict,) = verify("small", store, Failing())
     assert verdict.problem == f"{blob} cannot be read: Input/output error"
+    assert verdict.advice == "see who owns it, and whether its disk is sound"  # not to remove it
 
 
 def test_a_manifest_without_a_hash(store: Store, blob: Path) -> None:
