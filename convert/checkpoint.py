@@ -18,6 +18,7 @@ from convert.safetensors_file import SourceTensor, is_tensor_name, read_header
 from quant.errors import CheckpointError
 
 _MAX_JSON_BYTES = 64 << 20
+_PART_BYTES = 4 << 20
 _HUB, _NATIVE = "model.safetensors", "consolidated.safetensors"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _NUMBERED = re.compile(r"consolidated-(\d{5})-of-(\d{5})\.safetensors")
@@ -95,7 +96,8 @@ def _indexed(folder: Path, single: str) -> Weights:
     index = folder / f"{single}.index.json"
     if not index.is_file():
         if not (folder / single).is_file():
-            raise CheckpointError(f"{folder} holds no weights: neither {single} nor {index.name} is there")
+            lost = f": it holds shards, and lacks {index.name}" if _has_weights(folder, single) else ""
+            raise CheckpointError(f"{folder} holds no weights{lost or f': neither {single} nor {index.name} is there'}")
         return _read_shards(folder, [single])
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -136,6 +138,21 @@ def _tokenizer(folder: Path) -> Path:
     if not versioned + plain:
         raise CheckpointError(f"{folder} holds no tokenizer: neither tekken.json nor tokenizer.model is there")
     return (versioned + plain)[0]
+
+
+def same_bytes(first: SourceTensor, second: SourceTensor) -> bool:
+    """Whether two tensors of a checkpoint hold the same. CheckpointError if they cannot be read."""
+    if first.nbytes != second.nbytes or first.dtype != second.dtype:
+        return False
+    if (first.path, first.offset) == (second.path, second.offset):
+        return True
+    with ByteReader() as reader:
+        for place in range(0, first.nbytes, _PART_BYTES):
+            count = min(_PART_BYTES, first.nbytes - place)
+            ours, theirs = (reader.read(tensor.path, tensor.offset + place, count) for tensor in (first, second))
+            if ours != theirs:
+                return False
+    return True
 
 
 class ByteReader:

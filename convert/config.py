@@ -15,6 +15,7 @@ from quant.errors import CheckpointError
 
 ARCHITECTURES = ("MistralForCausalLM", "MinistralForCausalLM")
 MULTIMODAL = ("Mistral3ForConditionalGeneration",)
+_BY_TYPE = {"mistral": ARCHITECTURES[0], "ministral": ARCHITECTURES[1], "mistral3": MULTIMODAL[0]}
 _TEXT_MODELS = ("mistral", "ministral", None)
 MAX_LAYERS = 512  # llama.cpp's bound
 _DEFAULT_WINDOW = 4096  # of transformers' MistralConfig and MinistralConfig
@@ -110,7 +111,10 @@ def _is_readable(config: Mapping[str, Any]) -> bool:
 def _text(fields: Fields) -> Fields:
     """The text model's keys; those of a multimodal model stand under `text_config`."""
     names = fields.get("architectures")
-    name = names[0] if isinstance(names, list) and names else fields.get("model_type")
+    kind = fields.get("model_type")
+    name = names[0] if isinstance(names, list) and names else _BY_TYPE.get(kind if isinstance(kind, str) else "", kind)
+    if name is None:
+        raise CheckpointError("config.json names no architecture: fetch it again, or add `architectures`")
     if name in MULTIMODAL:
         text = fields.inside("text_config")
         if text.get("model_type") not in _TEXT_MODELS:

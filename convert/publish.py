@@ -54,9 +54,9 @@ def published(destination: Path, size_bytes: int = 0) -> Iterator[BinaryIO]:
     except BrokenPipeError:  # whoever was told of the progress has left
         raise
     except OSError as error:
-        raise StorageError(
-            f"{destination} cannot be written: {error.strerror or error}; free some space or choose another place"
-        ) from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "free some space or choose another place" if is_full else "choose another place"
+        raise StorageError(f"{destination} cannot be written: {error.strerror or error}; {advice}") from error
 
 
 def check_destination(destination: Path, size_bytes: int) -> None:

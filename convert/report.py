@@ -53,7 +53,7 @@ class Report:
         """What a person is to be told once."""
         told = [f"{self.notice}: for research only, and the line goes with every copy"] if self.notice else []
         if self.set_aside:
-            told.append(f"text only: {self.set_aside} tensors of the part that sees are left out")
+            told.append(f"text only: the vision encoder ({self.set_aside} tensors) is left out")
         return told
 
     @property

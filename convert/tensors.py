@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from convert.checkpoint import same_bytes
 from convert.config import ModelConfig
 from convert.quantization import DTYPES as SCALED_DTYPES
 from convert.quantization import NEEDLESS, Scale, scale_of
@@ -112,9 +113,11 @@ def plan_tensors(
     for name, source_name, shape, head_rows in _expected(config, native):
         source = tensors.get(source_name)
         if source is None:
-            raise CheckpointError(f"the checkpoint lacks the tensor {source_name}: fetch it again")
+            raise CheckpointError(f"the checkpoint lacks the tensor {source_name}: fetch it again, with its {file}")
         if source.shape != shape:
-            raise CheckpointError(f"{source_name} has the shape {source.shape}, and {file} says {shape}")
+            raise CheckpointError(
+                f"{source_name} has the shape {source.shape}, and {file} says {shape}: one of them is wrong"
+            )
         scale = None
         if source.dtype in SCALED_DTYPES and len(shape) == 2:
             scale = scale_of(source_name, shape, tensors, block)
@@ -191,5 +194,11 @@ def _refuse_strangers(
         if tensor.name in used or name.endswith((".rotary_emb.inv_freq", *NEEDLESS)):
             continue
         if config.tied_embeddings and name in ("lm_head.weight", "output.weight"):
-            continue  # the embedding stands for it
-        raise CheckpointError(f"the tensor {tensor.name} has no place in the model that {file} describes")
+            if same_bytes(tensor, planned[0].source):
+                continue  # the embedding stands for it
+            raise CheckpointError(
+                f"{file} ties the head to the embedding, and {tensor.name} is another: fetch both again"
+            )
+        raise CheckpointError(
+            f"the tensor {tensor.name} has no place in the model that {file} describes: fetch both again"
+        )

@@ -100,7 +100,7 @@ def test_missing_parts_are_named(sharded: Path) -> None:
     (sharded / "model-00001-of-00003.safetensors").unlink()
     assert "lacks model-00001-of-00003.safetensors and 1 more of 3 shards" in refused(sharded)
     (sharded / "model.safetensors.index.json").unlink()
-    assert "holds no weights" in refused(sharded)
+    assert "holds no weights: it holds shards, and lacks model.safetensors.index.json" in refused(sharded)
 
 
 def test_a_missing_tokenizer(sharded: Path) -> None:

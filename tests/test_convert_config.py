@@ -17,6 +17,13 @@ def test_what_transformers_5_writes() -> None:
     assert found.tied_embeddings is False
 
 
+@pytest.mark.parametrize("kind", ["mistral", "ministral"])
+def test_the_type_stands_for_an_architecture_that_is_not_named(kind: str) -> None:
+    settings = config(model_type=kind)
+    del settings["architectures"]
+    assert parse_config(settings) == parse_config(config())
+
+
 def test_what_older_transformers_wrote() -> None:
     """Mistral Small 3's config.json has its rotary base at the top and may leave out the head size."""
     old = config(hidden=512, heads=8)
@@ -57,7 +64,7 @@ def test_a_window_that_is_not_named_is_that_of_transformers() -> None:
         ({"architectures": ["Mistral3ForConditionalGeneration"], "text_config": {"model_type": "x"}}, "text model 'x'"),
         ({"architectures": ["Mistral3ForConditionalGeneration"], "text_config": [1]}, "text_config is .1., no object"),
         ({"architectures": None, "model_type": "qwen2"}, "architecture 'qwen2'"),
-        ({"architectures": None, "model_type": None}, "architecture missing"),
+        ({"architectures": None, "model_type": None}, "config.json names no architecture"),
         ({"architectures": [{}]}, "is unknown"),
         ({"hidden_act": "gelu"}, "activation 'gelu'"),
         ({"attention_bias": True}, "attention_bias"),
