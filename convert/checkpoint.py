@@ -17,7 +17,7 @@ from typing import Any
 from convert.safetensors_file import SourceTensor, is_tensor_name, read_header
 from quant.errors import CheckpointError
 
-_MAX_JSON_BYTES = 64 << 20
+_MAX_JSON_BYTES = 4 << 20  # parsed, JSON may take 25 times as much memory; an index has some 100 kB
 _PART_BYTES = 4 << 20
 _HUB, _NATIVE = "model.safetensors", "consolidated.safetensors"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
@@ -61,11 +61,11 @@ def _has_weights(folder: Path, single: str) -> bool:
     return (folder / single).is_file() or any(folder.glob(f"{stem}-*-of-*.{suffix}"))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of at most 64 MB. CheckpointError if there is none."""
+def read_json(path: Path, max_bytes: int = _MAX_JSON_BYTES) -> dict[str, Any]:
+    """The object in a JSON file of at most `max_bytes`. CheckpointError if there is none."""
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise CheckpointError(f"{path} is larger than {_MAX_JSON_BYTES >> 20} MB: it is not what its name says")
+        if path.stat().st_size > max_bytes:
+            raise CheckpointError(f"{path} is larger than {max_bytes >> 20} MB: it is not what its name says")
         value = json.loads(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -24,13 +24,14 @@ _UNLISTED = (
 )  # fmt: skip
 _VERSIONS_WITHOUT_LIST = ("v1", "v2", "v3", "v7")
 _TEMPLATES = {"v3": "v3-tekken", "v7": "v7-tekken"}
+_MAX_BYTES = 64 << 20  # Mistral's own have 15 to 20 MB
 _MAX_TOKENS = 1 << 21
 _MAX_TOKEN_BYTES = 1024
 
 
 def load(path: Path) -> Vocabulary:
     """The vocabulary of a tekken.json. CheckpointError, naming the file, if it is not sound."""
-    content = read_json(path)
+    content = read_json(path, _MAX_BYTES)
     config = content.get("config")
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} is damaged: it has no config")
