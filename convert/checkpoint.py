@@ -99,6 +99,8 @@ def _indexed(folder: Path, single: str) -> Weights:
             lost = f": it holds shards, and lacks {index.name}" if _has_weights(folder, single) else ""
             raise CheckpointError(f"{folder} holds no weights{lost or f': neither {single} nor {index.name} is there'}")
         return _read_shards(folder, [single])
+    if (folder / single).is_file():
+        raise CheckpointError(f"{folder} holds both {single} and {index.name}: remove the one that is left over")
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} is damaged: it has no weight_map")

@@ -64,8 +64,12 @@ def read_config(config: Mapping[str, Any] | None, params: Mapping[str, Any] | No
     base = own if native else hub
     told = own if own.attention.window or not hub.attention.window else hub
     context = max(own.context_length, hub.context_length) if own.attention.window else hub.context_length
-    if told.n_layers != base.n_layers:
-        raise CheckpointError(f"params.json has {own.n_layers} layers and config.json {hub.n_layers}: fetch them again")
+    for key in ("n_layers", "hidden", "n_heads", "n_kv_heads", "head_dim", "feed_forward"):
+        ours, theirs = getattr(own, key), getattr(hub, key)
+        if ours != theirs:
+            raise CheckpointError(
+                f"params.json and config.json are of two models ({key}: {ours}, {theirs}): fetch both"
+            )
     return replace(base, attention=told.attention, context_length=context)
 
 

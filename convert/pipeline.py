@@ -89,17 +89,16 @@ def convert(
     """
     wanted = parse_target(target)
     checkpoint = open_checkpoint(source)
-    from convert.blocks import Maker, begin_quantizer
-
-    quantizer = begin_quantizer(checkpoint.tensors.values(), wanted, search)
     provenance = find_provenance(source)
     hashes = SourceHashes(checkpoint, provenance.hub_sha256)
     plan = make_plan(checkpoint, wanted, name or folder_name(source), template, provenance, hashes.expected, search)
-    _refuse_inside(source, destination)
+    _refuse_inside(source, destination, checkpoint.weights)
     check_destination(destination, plan.layout.file_bytes)
-    maker = Maker(plan.tensors, plan.kinds, quantizer, measure)
+    from convert.blocks import Maker
+
+    maker = Maker(plan.tensors, plan.kinds, search, measure)
     threads = min(max(1, threads or _usable_cpus()), _MAX_THREADS)
-    quantizer.settle()
+    maker.settle()  # no thread that imports before: an interrupt between two that do can leave a lock taken
     with published(destination, plan.layout.file_bytes) as file:
         writer = Writer(file, plan.layout, hashing=hashes.are_known)
         errors = _stream(plan, checkpoint, maker, writer, hashes, threads, on_progress)
@@ -217,11 +216,14 @@ def _jobs(
 
 
 def _scales(piece: Piece, reader: ByteReader) -> bytes | None:
-    """All scales of a piece's tensor, if it has any: few, and cached by the system after the first time."""
+    """The scales of a piece's rows, if it has any: whole rows of blocks."""
     if piece.tensor is None or piece.tensor.scale is None:
         return None
-    scales = piece.tensor.scale.source
-    return reader.read(scales.path, scales.offset, scales.nbytes)
+    scales, rows = piece.tensor.scale.source, piece.tensor.scale.block[0]
+    n_rows = piece.nbytes * piece.tensor.shape[0] // piece.tensor.source.nbytes
+    first, last = piece.first_row // rows, (piece.first_row + n_rows - 1) // rows
+    row_bytes = scales.nbytes // -(-piece.tensor.shape[0] // rows)
+    return reader.read(scales.path, scales.offset + first * row_bytes, (last + 1 - first) * row_bytes)
 
 
 def _tensor_reports(plan: Plan, sums: dict[str, tuple[float, float]]) -> tuple[TensorReport, ...]:
@@ -260,7 +262,9 @@ def _is_base(name: str, folder: Path) -> bool:
     return any("base" in re.split(r"[^a-z0-9]+", text.lower()) for text in names)
 
 
-def _refuse_inside(source: Path, destination: Path) -> None:
+def _refuse_inside(source: Path, destination: Path, weights: Sequence[Path]) -> None:
     inside, outside = destination.resolve(), source.resolve()
     if inside == outside or outside in inside.parents:
         raise UsageError(f"{destination} is inside the checkpoint {source}: write the file elsewhere")
+    if any(destination.exists() and destination.samefile(path) for path in weights):
+        raise UsageError(f"{destination} is one of the checkpoint's own files: write the file elsewhere")

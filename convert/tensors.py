@@ -20,7 +20,7 @@ become a file of their own: they are set aside here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from convert.checkpoint import same_bytes
@@ -109,6 +109,7 @@ def plan_tensors(
     """
     file = "params.json" if native else "config.json"
     tensors, seeing = _parted(found)
+    config = _with_own_head(config, tensors, native)
     planned = []
     for name, source_name, shape, head_rows in _expected(config, native):
         source = tensors.get(source_name)
@@ -181,6 +182,14 @@ def _expected(config: ModelConfig, native: bool) -> list[tuple[str, str, tuple[i
     ]
 
 
+def _with_own_head(config: ModelConfig, tensors: Mapping[str, SourceTensor], native: bool) -> ModelConfig:
+    """Untied, if the checkpoint holds a head that is another matrix than the embedding: so do transformers, too."""
+    head, embedding = (tensors.get(f"{_ENDS[part][native]}.weight") for part in ("output", "token_embd"))
+    if not config.tied_embeddings or head is None or embedding is None or same_bytes(head, embedding):
+        return config
+    return replace(config, tied_embeddings=False)
+
+
 def _is_split(part: str, native: bool) -> bool:
     return part in ("attn_q", "attn_k") and not native
 
@@ -194,11 +203,7 @@ def _refuse_strangers(
         if tensor.name in used or name.endswith((".rotary_emb.inv_freq", *NEEDLESS)):
             continue
         if config.tied_embeddings and name in ("lm_head.weight", "output.weight"):
-            if same_bytes(tensor, planned[0].source):
-                continue  # the embedding stands for it
-            raise CheckpointError(
-                f"{file} ties the head to the embedding, and {tensor.name} is another: fetch both again"
-            )
+            continue  # the embedding stands for it
         raise CheckpointError(
             f"the tensor {tensor.name} has no place in the model that {file} describes: fetch both again"
         )

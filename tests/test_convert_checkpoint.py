@@ -65,6 +65,9 @@ def test_native_shards_with_an_index(tmp_path: Path) -> None:
     index = folder / "consolidated.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": places}))
     assert len(open_checkpoint(folder).weights) == 2
+    (folder / "consolidated.safetensors").write_bytes(b"")
+    assert "holds both consolidated.safetensors and consolidated.safetensors.index.json" in refused(folder)
+    (folder / "consolidated.safetensors").unlink()
     index.write_text(json.dumps({"weight_map": places | {"x": "consolidated-00001-of-00002.safetensors"}}))
     assert "lacks x, which consolidated.safetensors.index.json promises" in refused(folder)
 

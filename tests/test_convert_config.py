@@ -137,5 +137,5 @@ def test_of_two_contexts_without_a_pattern_the_users_one_counts() -> None:
 
 
 def test_descriptions_that_disagree_are_refused() -> None:
-    with pytest.raises(CheckpointError, match=r"params\.json has 4 layers and config\.json 2"):
+    with pytest.raises(CheckpointError, match=r"params\.json and config\.json are of two models \(n_layers: 4, 2\)"):
         read_config(config(), {**PARAMS, "sliding_window": [None, 16]}, native=False)

@@ -130,8 +130,20 @@ def test_int8_weights_are_packed_without_loss() -> None:
     assert np.array_equal(dequantize(blocks, by_name("q8_0")), expected.ravel())
 
 
-@pytest.mark.parametrize("scale", [0.1, 1e-9, 1e6, np.nan, np.inf])
-def test_scales_that_are_no_float16_are_not_packed(scale: float) -> None:
+def test_other_scales_are_rounded_which_costs_less_than_quantizing_again() -> None:
+    rng = np.random.default_rng(4)
+    codes = rng.integers(-128, 128, (64, 256), dtype=np.int8)
+    scales = (0.001 + rng.random(64) / 100).astype(np.float32)
+    expected = (codes.astype(np.float32) * scales[:, None]).ravel()
+    packed, again = pack_q8_0(codes, scales), quantize(expected.reshape(64, 256), by_name("q8_0"), "w")
+    assert packed is not None
+    errors = [np.linalg.norm(dequantize(blocks, by_name("q8_0")) - expected) for blocks in (packed, again)]
+    assert errors[0] < 0.0005 * np.linalg.norm(expected)
+    assert errors[0] < 0.1 * errors[1]
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e6, np.nan, np.inf])
+def test_scales_beyond_float16_are_not_packed(scale: float) -> None:
     assert pack_q8_0(np.ones((2, 32), np.int8), np.float32([0.5, scale])) is None
 
 
