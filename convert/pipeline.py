@@ -115,7 +115,7 @@ def convert(
         context_length=plan.config.context_length,
         licence=provenance.licence,
         notice=provenance.notice,
-        set_aside=plan.set_aside,
+        remarks=_remarks(plan, checkpoint),
         tensors=_tensor_reports(plan, errors),
     )
 
@@ -226,6 +226,23 @@ def _scales(piece: Piece, reader: ByteReader) -> bytes | None:
     return reader.read(scales.path, scales.offset + first * row_bytes, (last + 1 - first) * row_bytes)
 
 
+def _remarks(plan: Plan, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What a person is to be told once."""
+    told = []
+    if plan.provenance.notice:
+        told.append(f"{plan.provenance.notice}: for research only, and the line goes with every copy")
+    if plan.set_aside:
+        told.append(f"text only: the vision encoder ({plan.set_aside} tensors) is left out")
+    config = checkpoint.config or {}
+    window = config.get("sliding_window")
+    if window and window == config.get("max_position_embeddings") and checkpoint.params is None:
+        told.append(
+            f"the context is {window:,} tokens, as config.json says; the repo's params.json, put beside it, may tell "
+            "of a longer one"
+        )
+    return tuple(told)
+
+
 def _tensor_reports(plan: Plan, sums: dict[str, tuple[float, float]]) -> tuple[TensorReport, ...]:
     reports = []
     for tensor, kind in zip(plan.tensors, plan.kinds, strict=True):
@@ -255,11 +272,16 @@ def _usable_cpus() -> int:
 def _is_base(name: str, folder: Path) -> bool:
     """Whether a model's name, or its folder's (a hub's cache hides it two levels up), calls it a base model.
 
-    No file of a checkpoint tells: base models come with the tokenizer of the instruct ones.
+    No file of a checkpoint tells: base models come with the tokenizer of the instruct ones. The base models of
+    Mistral 7B are those whose names do not say "instruct".
     """
     parts = folder.resolve().parts
     names = (name, parts[-1], *(part for part in parts[-3:-2] if part.startswith("models--")))
-    return any("base" in re.split(r"[^a-z0-9]+", text.lower()) for text in names)
+    words = [re.split(r"[^a-z0-9.]+", text.lower()) for text in names]
+    if any("base" in of_name for of_name in words):
+        return True
+    is_7b = any("7b" in of_name and any(re.fullmatch(r"v0\.\d", word) for word in of_name) for of_name in words)
+    return is_7b and not any("instruct" in text.lower() for text in names)
 
 
 def _refuse_inside(source: Path, destination: Path, weights: Sequence[Path]) -> None:

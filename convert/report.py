@@ -32,7 +32,7 @@ class TensorReport:
 class Report:
     """What was made. `template` is the version of the instruct template, None for a base model.
 
-    `notice`: a line that the licence wants told. `set_aside`: how many tensors of a part that sees were left out.
+    `notice`: a line that the licence wants told. `remarks`: what a person is to be told once.
     """
 
     path: Path
@@ -45,16 +45,8 @@ class Report:
     context_length: int
     licence: str | None
     notice: str | None
-    set_aside: int
+    remarks: tuple[str, ...]
     tensors: tuple[TensorReport, ...]
-
-    @property
-    def remarks(self) -> list[str]:
-        """What a person is to be told once."""
-        told = [f"{self.notice}: for research only, and the line goes with every copy"] if self.notice else []
-        if self.set_aside:
-            told.append(f"text only: the vision encoder ({self.set_aside} tensors) is left out")
-        return told
 
     @property
     def bits_per_weight(self) -> float:

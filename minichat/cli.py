@@ -199,6 +199,9 @@ def convert(
     search: Annotated[
         str, typer.Option(metavar="standard|fine", help="How the scales of q4_K are found: llama.cpp's way, or better.")
     ] = "standard",
+    template: Annotated[
+        str, typer.Option(metavar="auto|none|NAME", help="What to record as the model's template; none: a base model.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -210,6 +213,7 @@ def convert(
     from minichat import models, reports
     from minichat.manifest import ModelName
     from minichat.store import Store
+    from minichat.template import VERSIONS
     from minichat.terminal.progress import WorkProgress
     from quant.types import parse_target
 
@@ -217,13 +221,15 @@ def convert(
         raise UsageError("--name is for the store and --output for a file: give one of them")
     if output is not None and str(output) == "-":
         raise UsageError("--output -: a GGUF file is written in place, not to a pipe: name a file")
+    if template not in ("auto", "none", *VERSIONS):
+        raise UsageError(f"--template {template}: one of auto, none, {', '.join(VERSIONS)}")
     target = parse_target(quant).name
     if output == Path():
         raise UsageError("--output is empty: name a file")
     if not source.is_dir():
         raise DataError(f"{source}: not a folder") if source.exists() else models.missing(source, "folder")
     source = models.checkpoint_folder(source)
-    options = models.ConvertOptions(threads, search, report)
+    options = models.ConvertOptions(threads, search, report, template)
     if output is None:
         store = Store.default()
         named = models.default_name(store, source, target)
@@ -235,7 +241,7 @@ def convert(
         return
     with WorkProgress(f"converting {folder_name(source) or source} to {target}") as work:
         found = models.convert_file(source, output, target, None, work, options)
-    for remark in found.remarks:
+    for remark in models.remarks(found):
         WorkProgress.note(remark)
     reports.show_converted(str(output), found.size_bytes, f"sha256-{found.sha256}", found, report, as_json)
 

@@ -55,6 +55,7 @@ class ConvertOptions:
     threads: int | None = None
     search: str = "standard"
     measure: bool = False
+    template: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def convert_file(
         destination,
         target,
         name=name,
+        template=options.template,
         threads=options.threads,
         search=options.search,
         measure=options.measure,
@@ -146,6 +148,17 @@ def name_of_folder(folder: Path) -> str:
     """
     name = re.sub(r"[^a-z0-9._-]+", "-", folder_name(folder).lower()).strip("-._")[:80] or "model"
     return f"{name}-checkpoint" if name == DEMO else name
+
+
+def remarks(report: Report) -> list[str]:
+    """What a person is to be told of a conversion, once."""
+    from minichat.template import VERSIONS
+
+    told = list(report.remarks)
+    if report.template is not None and report.template not in VERSIONS:
+        known = ", ".join(VERSIONS)
+        told.append(f"its template, {report.template}, is unknown to `minichat run` (--template names one of {known})")
+    return told
 
 
 def missing(path: Path, what: str) -> DataError:
@@ -262,7 +275,7 @@ def _make(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
         store.add(report.path, manifest)
-    for remark in report.remarks:
+    for remark in remarks(report):
         show_work.note(remark)
     if before is not None and (before.source, before.target) != (manifest.source, manifest.target):
         show_work.note(f"{before.full_name} is replaced: it was {before.target}, made from {before.source}")

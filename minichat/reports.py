@@ -164,7 +164,7 @@ def _conversion(report: Report) -> dict[str, Any]:
         "bits_per_weight": report.bits_per_weight,
         "licence": report.licence,
         "notice": report.notice,
-        "left_out": report.set_aside,
+        "remarks": list(report.remarks),
     }
 
 

@@ -125,6 +125,33 @@ def test_bad_checkpoints(damage, checkpoint: Path, tmp_path: Path, home: Path) -
     assert files(home) == []
 
 
+def test_the_template_may_be_named(checkpoint: Path) -> None:
+    for template, shown in (("none", None), ("v3-tekken", "v3-tekken"), ("auto", "v7-tekken")):
+        minichat("convert", checkpoint, "--name", "mine", "--template", template)
+        assert json.loads(minichat("show", "mine", "--json").stdout)["template"] == shown
+    fails(2, "--template v99: one of auto, none, v3", "convert", checkpoint, "--template", "v99")
+
+
+def test_a_template_that_cannot_be_run_is_told(checkpoint: Path) -> None:
+    path = checkpoint / "tekken.json"
+    content = json.loads(path.read_text())
+    content["config"]["version"] = "v11"
+    names = ["<unk>", "<s>", "</s>", *(f"[X{n}]" for n in range(3, 1000))]
+    content["special_tokens"] = [{"rank": n, "token_str": name, "is_control": True} for n, name in enumerate(names)]
+    path.write_text(json.dumps(content))
+    assert "its template, v11, is unknown to `minichat run`" in minichat("convert", checkpoint).stderr
+
+
+def test_a_context_that_may_be_longer_is_told(checkpoint: Path) -> None:
+    """Published Ministral: the window and the context are the same number, and params.json is another file."""
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sliding_window": 32768}))
+    assert (
+        "the context is 32,768 tokens, as config.json says; the repo's params.json"
+        in minichat("convert", checkpoint).stderr
+    )
+
+
 def test_no_such_checkpoint() -> None:
     fails(3, "no such folder", "convert", "/no/such/folder")
     fails(3, "hf download mistralai/Ministral-8B --local-dir Ministral-8B", "convert", "mistralai/Ministral-8B")

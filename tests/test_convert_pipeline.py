@@ -115,7 +115,7 @@ def test_the_report_tells_what_was_made(tmp_path: Path) -> None:
     content = (tmp_path / "a.gguf").read_bytes()
     assert (report.size_bytes, report.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert (report.target, report.architecture, report.template) == ("q4_K_M", "llama", "v7-tekken")
-    assert (report.parameters, report.context_length, report.set_aside, report.notice) == (2230528, 32768, 0, None)
+    assert (report.parameters, report.context_length, report.remarks, report.notice) == (2230528, 32768, (), None)
     places = [p.done_bytes for p in seen]
     assert places == sorted(places)
     assert seen[-1].done_bytes == seen[-1].total_bytes <= len(content)
@@ -195,6 +195,9 @@ def test_errors_are_measured_against_the_source(tmp_path: Path, target: str) -> 
         ("model", "mistral-small:24b-base-2501", "auto", None),
         ("models--mistralai--Mistral-Base/snapshots/0a1b", None, "auto", None),
         ("database", "baseline", "auto", "v7-tekken"),
+        ("Mistral-7B-v0.3", None, "auto", None),
+        ("Mistral-7B-Instruct-v0.3", None, "auto", "v7-tekken"),
+        ("my-7b", "v0.3", "auto", "v7-tekken"),
         ("model-base", None, "v3-tekken", "v3-tekken"),
         ("model", None, "none", None),
     ],
@@ -315,6 +318,11 @@ def test_unknown_targets_and_impossible_places(tmp_path: Path) -> None:
             convert(source, inside)
     with pytest.raises(StorageError, match="does not exist"):
         convert(source, tmp_path / "absent" / "a.gguf")
+    linked = shutil.copytree(source, tmp_path / "linked")
+    (linked / "model.safetensors").rename(tmp_path / "weights")
+    (linked / "model.safetensors").symlink_to(tmp_path / "weights")
+    with pytest.raises(UsageError, match="is one of the checkpoint's own files"):
+        convert(linked, tmp_path / "weights")
     assert sorted(p.name for p in source.iterdir()) == ["config.json", "model.safetensors", "tekken.json"]
 
 
