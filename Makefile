@@ -10,7 +10,8 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
+# setuptools warns of folders named like packages, which is what an editable clone is.
+PIP := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
 
 .PHONY: demo test check bench fmt
 
