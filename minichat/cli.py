@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from minichat.inputs import read_question, read_text
 from quant.errors import DataError, MinichatError, StorageError, UsageError
 from quant.types import TARGET_NAMES
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-_MAX_TEXT_BYTES = 64 << 20
 _INT32 = 2**31 - 1
 # click's UsageError, wherever typer keeps its click: some versions use the package, others a copy of their own.
 _WrongUsage: Any = typer.BadParameter.__mro__[1]
@@ -160,7 +160,7 @@ def run(
     from minichat import chat
     from minichat.engine.types import LoadOptions, Sampling
 
-    question = _question(prompt)
+    question = read_question(prompt)
     if question is None and not sys.stdout.isatty():
         raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
     if question is None and (as_json or stats):
@@ -335,7 +335,7 @@ def render(
     from minichat.template import render as render_template
     from minichat.template.messages import parse_messages
 
-    conversation = parse_messages(_read_text(messages))
+    conversation = parse_messages(read_text(messages))
     with Engine(_find(model).path, LoadOptions(vocab_only=True)) as engine:
         version = template_of(model, engine.wait_loaded(), template)
         if version is None:
@@ -353,34 +353,6 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 # Help for the commands.
-
-
-def _question(prompt: str | None) -> str | None:
-    """What to answer: piped text, a blank line, PROMPT; None to chat. Raises UsageError where that is empty."""
-    from_pipe = prompt == "-" or not sys.stdin.isatty()
-    piped = _read_text("-") if from_pipe else None
-    prompt = None if prompt == "-" else prompt
-    if piped is None and prompt is None:
-        return None
-    parts = [part for part in ((piped or "").strip("\r\n"), prompt or "") if part.strip()]
-    if not parts:
-        raise UsageError("the prompt is empty")
-    return "\n\n".join(parts)
-
-
-def _read_text(file: str) -> str:
-    """A file's text, or standard input's for `-`. Raises DataError for what cannot be read as UTF-8."""
-    name = "standard input" if file == "-" else file
-    try:
-        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
-            raw = stream.read(_MAX_TEXT_BYTES + 1)
-        if len(raw) > _MAX_TEXT_BYTES:
-            raise DataError(f"{name} is longer than {_MAX_TEXT_BYTES >> 20} MB: no model reads that much")
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name} is not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise DataError(f"{name}: {error.strerror}") from error
 
 
 def _device(name: str) -> Device:

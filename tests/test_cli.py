@@ -13,7 +13,7 @@ import pytest
 from program import MINICHAT, fails, minichat, start
 
 from convert import gguf_writer as w
-from minichat import cli
+from minichat import cli, inputs
 from quant.errors import DataError, UsageError
 
 # Usage.
@@ -98,7 +98,7 @@ def test_piped_text_comes_first(
     with (tmp_path / "stdin").open() as stdin:
         monkeypatch.setattr(stdin, "isatty", lambda: piped is None, raising=False) if piped is None else None
         monkeypatch.setattr(sys, "stdin", _Terminal() if piped is None else stdin)
-        assert cli._question(prompt) == question
+        assert inputs.read_question(prompt) == question
 
 
 class _Terminal:
@@ -109,7 +109,7 @@ class _Terminal:
 def test_a_prompt_that_is_no_text(monkeypatch: pytest.MonkeyPatch, small_gguf: Path) -> None:
     fails(3, "not UTF-8 text (byte 2)", "run", small_gguf, stdin=b"ab\xff")
     with pytest.raises(DataError, match="No such file"):
-        cli._read_text("/no/such/file")
+        inputs.read_text("/no/such/file")
     with pytest.raises(UsageError):
         cli._device("abacus")
 
