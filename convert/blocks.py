@@ -49,7 +49,7 @@ class Maker:
         n_weights = sum(math.prod(tensor.shape) for tensor in of_compiled)
         self._quantizer = make_quantizer(n_weights, search)
         is_slow = n_weights >= _WORTH_A_HINT and not fast_kernels_installed()
-        self.hint = "for faster kernels: pip install 'minichat[fast]'" if is_slow else ""
+        self.hint = "compiled kernels are faster: pip install 'minichat[fast]'" if is_slow else ""
 
     def settle(self) -> None:
         """Get the kernels ready, where that is soon. To be called before the work begins."""

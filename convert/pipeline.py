@@ -115,7 +115,7 @@ def convert(
         context_length=plan.config.context_length,
         licence=provenance.licence,
         notice=provenance.notice,
-        remarks=_remarks(plan, checkpoint),
+        remarks=_remarks(plan, checkpoint, maker.hint),
         tensors=_tensor_reports(plan, errors),
     )
 
@@ -226,9 +226,9 @@ def _scales(piece: Piece, reader: ByteReader) -> bytes | None:
     return reader.read(scales.path, scales.offset + first * row_bytes, (last + 1 - first) * row_bytes)
 
 
-def _remarks(plan: Plan, checkpoint: Checkpoint) -> tuple[str, ...]:
+def _remarks(plan: Plan, checkpoint: Checkpoint, hint: str) -> tuple[str, ...]:
     """What a person is to be told once."""
-    told = []
+    told = [hint] if hint else []
     if plan.provenance.notice:
         told.append(f"{plan.provenance.notice}: for research only, and the line goes with every copy")
     if plan.set_aside:

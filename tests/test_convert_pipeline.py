@@ -1,6 +1,7 @@
 import hashlib
 import importlib.metadata
 import shutil
+import sys
 from pathlib import Path
 
 import gguf
@@ -120,6 +121,20 @@ def test_the_report_tells_what_was_made(tmp_path: Path) -> None:
     assert metadata["general.name"] == "demo"
     assert metadata["general.file_type"] == 15
     assert metadata["minichat.template"] == "v7-tekken"
+
+
+def test_who_lacks_the_compiled_kernels_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it works, and once at its end; not for small models, which they would not make faster."""
+    hint = "compiled kernels are faster: pip install 'minichat[fast]'"
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert convert(SHARDED, tmp_path / "a.gguf").remarks == ()
+    monkeypatch.setattr("convert.blocks._WORTH_A_HINT", 1)
+    seen: list[Progress] = []
+    assert convert(SHARDED, tmp_path / "a.gguf", on_progress=seen.append).remarks == (hint,)
+    assert seen[0].hint == hint
+    monkeypatch.undo()
+    monkeypatch.setattr("convert.blocks._WORTH_A_HINT", 1)
+    assert convert(SHARDED, tmp_path / "a.gguf").remarks == ()
 
 
 def test_the_file_says_what_it_came_from(tmp_path: Path) -> None:
