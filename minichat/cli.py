@@ -80,6 +80,10 @@ def main() -> NoReturn:
         code = BROKEN_PIPE
     except OSError as error:  # a full disk behind standard output, a path that no file can have
         code = _report(f"{error.filename or 'standard output'}: {error.strerror or error}", StorageError.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "new thread" not in str(error):
+            raise  # a defect
+        code = _report("out of memory: close other programs, or give fewer --threads", StorageError.exit_code)
     if code in (BROKEN_PIPE, StorageError.exit_code):  # what is left in the buffer has no place to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

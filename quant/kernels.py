@@ -98,7 +98,8 @@ def dequantize(blocks: NDArray[np.uint8], kind: QuantType) -> NDArray[np.float32
         raise QuantError(f"{blocks.size} bytes are no whole blocks of {kind.block_bytes} ({kind.name})")
     blocks = np.ascontiguousarray(blocks).reshape(-1)
     if kind.name == "f32":
-        return blocks.view(np.float32)
+        own: NDArray[np.float32] = blocks.view(np.float32).copy()  # the caller's, as for all other types
+        return own
     weights = np.empty(n_blocks * kind.block_weights, np.float32)
     ggml.dequantize(blocks, kind, weights)
     return weights

@@ -151,6 +151,21 @@ def test_an_engine_that_dies(tmp_path: Path, small_gguf: Path, monkeypatch: pyte
     fails(6, "the engine died: SIGABRT, ggml.c:1: this cannot be", "run", small_gguf, "hello")
 
 
+@pytest.mark.parametrize("error", ["MemoryError", 'RuntimeError("can\'t start new thread")'])
+def test_too_little_memory_is_one_line(error: str) -> None:
+    code = f"""
+from minichat import cli, reports
+def fail(*_): raise {error}
+reports.show_list = fail
+import sys
+sys.argv[1:] = ["list"]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    said = "minichat: out of memory: close other programs, or give fewer --threads\n"
+    assert (done.returncode, done.stdout, done.stderr) == (5, "", said)
+
+
 def test_standard_output_on_a_full_disk_or_closed(small_gguf: Path) -> None:
     for arguments in ("list --json", f"show {small_gguf}", f"run {small_gguf} hello --max-tokens 3 --json"):
         command = f'"$@" {arguments}'

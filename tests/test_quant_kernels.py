@@ -111,6 +111,15 @@ def test_weights_are_read_back_as_gguf_reads_them(kind: str) -> None:
         assert np.array_equal(dequantize(blocks, by_name(kind)), expected.ravel()), name
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_read_back_is_the_callers_own(kind: str) -> None:
+    """To change it does not change the blocks."""
+    blocks = quantize(samples()["normal"], by_name(kind), "w")
+    before = blocks.tobytes()
+    dequantize(blocks, by_name(kind)).fill(7)
+    assert blocks.tobytes() == before
+
+
 def test_what_cannot_be_read_back() -> None:
     with pytest.raises(QuantError, match="100 bytes are no whole blocks of 144"):
         dequantize(np.zeros(100, np.uint8), by_name("q4_K"))
