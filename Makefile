@@ -1,6 +1,6 @@
 # make demo    set up, and answer a question from the model that ships with minichat
 # make test    set up, and run the tests
-# make check   the tests, ruff and mypy
+# make check   the tests, unless they have just passed, ruff and mypy
 # make bench   measure, side by side with llama.cpp's own tools: some minutes, and 4 GB of disk for as long
 # make fmt     format the code
 #
@@ -19,9 +19,15 @@ demo: .venv/installed
 	$(BIN)/minichat run demo "What is minichat?" </dev/null
 
 test: .venv/installed-dev
+	@rm -f .venv/tested
 	$(BIN)/pytest
+	@touch .venv/tested
 
-check: test
+# The tests again only if a file is newer than their last success.
+.venv/tested: $(shell git ls-files 2>/dev/null) .venv/installed-dev
+	@$(MAKE) --no-print-directory test
+
+check: .venv/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -13,7 +13,8 @@ import pytest
 from program import MINICHAT, fails, minichat, start
 
 from convert import gguf_writer as w
-from minichat import cli, inputs
+from minichat import inputs
+from minichat.commands import chat
 from quant.errors import DataError, UsageError
 
 # Usage.
@@ -111,7 +112,7 @@ def test_a_prompt_that_is_no_text(monkeypatch: pytest.MonkeyPatch, small_gguf: P
     with pytest.raises(DataError, match="No such file"):
         inputs.read_text("/no/such/file")
     with pytest.raises(UsageError):
-        cli._device("abacus")
+        chat._device("abacus")
 
 
 def test_a_prompt_longer_than_the_context(small_gguf: Path) -> None:

@@ -16,8 +16,8 @@ DOORS = {
     "numba": ("quant/lanes.py",),
     "rich": ("minichat/terminal/",),
     "prompt_toolkit": ("minichat/terminal/",),
-    "huggingface_hub": ("minichat/hub.py",),
-    **dict.fromkeys(("socket", "ssl", "http", "urllib", "requests", "httpx"), ("minichat/hub.py",)),
+    "huggingface_hub": ("minichat/hub/",),
+    **dict.fromkeys(("socket", "ssl", "http", "urllib", "requests", "httpx", "httpx2"), ("minichat/hub/",)),
     "torch": ("minichat/demo/training/",),
     "transformers": ("minichat/demo/training/",),
     "mistral_common": ("minichat/demo/training/",),
@@ -38,7 +38,7 @@ FRONT = [
     "minichat.engine.client",
     "minichat.terminal.repl",
 ]
-HEAVY = ["numpy", "numba", "gguf", "llama_cpp", "tiktoken", "huggingface_hub", "rich.markdown", "torch"]
+HEAVY = ["numpy", "numba", "gguf", "llama_cpp", "tiktoken", "huggingface_hub", "httpx2", "rich.markdown", "torch"]
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:

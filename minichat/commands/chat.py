@@ -1,0 +1,113 @@
+"""`run` and `render`: talk to a model, or see what it would see."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minichat.commands.options import INT32, JsonOption, ModelArgument, TemplateOption, find_model
+from minichat.inputs import read_question, read_text
+from quant.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from minichat.engine.types import Device
+
+app = typer.Typer()
+
+
+@app.command(
+    short_help="Chat with a model, or get one answer.",
+    epilog="\b\nExamples:\n"
+    "  minichat run demo\n"
+    '  minichat run demo "How do I convert a checkpoint?"\n'
+    '  git diff | minichat run mistral-small "Write a commit message for this"\n'
+    '  minichat run ./model.gguf --system "Answer in French." --temperature 0.2\n'
+    "\n\b\nIn the chat: Enter sends, Alt-Enter makes a new line, Ctrl-C stops\n"
+    "the answer, Ctrl-D leaves, /help tells more.",
+)
+def run(
+    model: ModelArgument,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="[PROMPT]", help="One question, one answer. `-` reads standard input.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=99, help="0 always takes the likeliest token.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=0, max=INT32, help="Draw from the K likeliest tokens; 0: from all.")
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="… that make up this much probability.")] = None,
+    min_p: Annotated[float | None, typer.Option(min=0, max=1, help="… at least this likely, next to the best.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed draws the same answer.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    ctx: Annotated[int | None, typer.Option(min=16, max=INT32, help="Context length, in tokens.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu", help="Where to compute.")] = "auto",
+    gpu_layers: Annotated[int | None, typer.Option(min=0, max=INT32, help="Layers on the GPU.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads on the CPU.")] = None,
+    template: TemplateOption = None,
+    stats: Annotated[bool, typer.Option("--stats", help="One answer's cost, to standard error.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Chat with a model, or get one answer with a PROMPT or piped input.
+
+    Piped text comes first, then a blank line, then PROMPT. Standard output carries only the answer.
+    """
+    from minichat import chat
+    from minichat.engine.types import LoadOptions, Sampling
+
+    question = read_question(prompt)
+    if question is None and not sys.stdout.isatty():
+        raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
+    if question is None and (as_json or stats):
+        raise UsageError("--json and --stats are for one answer: give a prompt after MODEL, or pipe one in")
+    options = chat.RunOptions(
+        system,
+        Sampling(temperature, top_k, top_p, min_p, seed),
+        max_tokens,
+        LoadOptions(ctx, gpu_layers, threads, _device(device)),
+        template,
+    )
+    if question is None:
+        chat.chat(find_model(model), options)
+    else:
+        chat.answer(find_model(model), question, options, as_json, stats)
+
+
+@app.command(
+    short_help="Print the exact prompt that a model sees.",
+    epilog="\b\nExamples:\n"
+    '  echo \'[{"role": "user", "content": "Hello"}]\' | minichat render demo --messages -\n'
+    "  minichat render demo --messages chat.json --json",
+)
+def render(
+    model: ModelArgument,
+    messages: Annotated[str, typer.Option("--messages", metavar="FILE|-", help="Messages as JSON, in OpenAI's shape.")],
+    template: TemplateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the exact text and token ids that the model would see for a conversation."""
+    from minichat import reports
+    from minichat.chat import template_of
+    from minichat.engine.client import Engine
+    from minichat.engine.types import LoadOptions
+    from minichat.template import render as render_template
+    from minichat.template.messages import parse_messages
+
+    conversation = parse_messages(read_text(messages))
+    with Engine(find_model(model).path, LoadOptions(vocab_only=True)) as engine:
+        version = template_of(model, engine.wait_loaded(), template)
+        if version is None:
+            raise DataError(f"{model} is a base model: it has no template to render (--template names one)")
+        tokens, spans = engine.tokenize(render_template(conversation, version))
+    reports.show_rendering(version, spans, tokens, as_json)
+
+
+def _device(name: str) -> Device:
+    match name:
+        case "auto" | "cpu" | "gpu":
+            return name
+        case _:
+            raise UsageError(f"--device {name}: one of auto, cpu, gpu")

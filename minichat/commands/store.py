@@ -1,0 +1,81 @@
+"""Commands on the models that are here: `list`, `show`, `rm`, `cp`, `verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from minichat.commands.options import JsonOption, ModelArgument, find_model
+from quant.errors import DataError
+
+app = typer.Typer()
+
+
+@app.command("list")
+def list_models(as_json: JsonOption = False) -> None:
+    """List the models in the store."""
+    from minichat import reports
+    from minichat.store import Store
+
+    store = Store.default()
+    reports.show_list(store.models(), len(store.damaged()), as_json)
+
+
+@app.command(
+    short_help="Show what a model is.",
+    epilog="\b\nExamples:\n  minichat show demo\n  minichat show ./model.gguf --json",
+)
+def show(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Show what a model is: architecture, template, size, types of its tensors."""
+    from minichat import reports
+
+    reports.show_model(find_model(model), as_json)
+
+
+@app.command(epilog="\b\nExamples:\n  minichat rm demo:q8_0")
+def rm(model: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in the store.")]) -> None:
+    """Remove a model from the store. Its file goes with the last name that stands for it."""
+    from minichat import reports
+    from minichat.manifest import ModelName
+    from minichat.store import Store
+
+    reports.show_removed(Store.default().remove(ModelName.parse(model)))
+
+
+@app.command(
+    short_help="Give a model a second name.", epilog="\b\nExamples:\n  minichat cp mistral-small:24b-q4_K_M mine:best"
+)
+def cp(
+    source: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in the store.")],
+    destination: Annotated[str, typer.Argument(metavar="NEW_NAME:TAG", help="Its second name.")],
+) -> None:
+    """Give a model in the store a second name; the file itself is shared."""
+    from minichat import models, reports
+    from minichat.manifest import ModelName
+    from minichat.store import Store
+
+    named = models.check_free(ModelName.parse(destination))
+    reports.show_copied(Store.default().copy(ModelName.parse(source), named))
+
+
+@app.command(
+    short_help="Check that models are whole.",
+    epilog="\b\nExamples:\n  minichat verify\n  minichat verify demo\n  minichat verify ./model.gguf --json",
+)
+def verify(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A name in the store, or a .gguf file. Without: all models.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that models are whole: their files' size, header and sha256 are what the store has recorded.
+
+    Of a .gguf file elsewhere, only the header can be checked. The exit code is 3 if anything is damaged.
+    """
+    from minichat import verification
+    from minichat.store import Store
+    from minichat.terminal.progress import WorkProgress
+
+    if not verification.show_verdicts(verification.verify(model, Store.default(), WorkProgress), as_json):
+        raise typer.Exit(DataError.exit_code)

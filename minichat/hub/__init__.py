@@ -1,0 +1,1 @@
+"""The Hugging Face hub: addresses, look-up, transfers. Only here are sockets opened."""
