@@ -1,0 +1,187 @@
+"""How much memory a model takes; `minichat.machine` tells how much there is. Pure.
+
+What llama.cpp allocates for one context, as the engine opens it (`minichat.engine.llama`: one sequence, batches of
+`BATCH` tokens, a KV cache of float16, flash attention where there is any, windows kept short):
+
+    weights      the tensors of the file
+    KV cache     2 bytes for each element of K and V, for each layer and cell. A layer in full has as many cells as
+                 the context has tokens; one with a window holds the window and a batch at most. Both in steps of 256
+    compute      the largest moment of the graph, for one batch of n tokens, float32 but for the masks:
+                 the logits,        n × (vocabulary + 2 × width) × 4 bytes, or
+                 the feed-forward,  n × (3 × feed-forward + 4 × width) × 4 bytes + n × cells × 2 for each mask
+    logits       one row that answers are drawn from
+
+The rules for the cells are those of llama.cpp's `llama-kv-cache-iswa.cpp`; those for the graph follow its log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minichat.attention import read_attention
+from minichat.engine.llama import BATCH, DEFAULT_CTX
+from minichat.machine import available_bytes
+
+if TYPE_CHECKING:
+    from convert.config import ModelConfig
+    from convert.gguf_file import GgufHeader
+
+__all__ = [
+    "Needed",
+    "Shape",
+    "available_bytes",
+    "compute_bytes",
+    "default_context",
+    "kv_cache_bytes",
+    "needed",
+    "shape_of_config",
+    "shape_of_header",
+]
+
+# The interpreter, llama.cpp's own tables, and a vocabulary of 131,072 tokens with its merges: measured.
+PROCESS_BYTES = 160_000_000
+_CELLS = 256  # a cache grows in steps of so many cells
+_F16, _F32 = 2, 4
+_WITH_WINDOWS = ("granite_swa",)  # graphs that keep short caches; of all others, every layer counts in full
+_MAX = 1 << 32  # of any size in a header
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model decides how much memory it takes.
+
+    kv_width: elements of K and V together that a token adds to a layer. window: tokens; 0 if no layer has one.
+    windowed_layers: how many of `n_layers` have it. context_length: what the model was trained for, in tokens.
+    """
+
+    n_layers: int
+    hidden: int
+    feed_forward: int
+    kv_width: int
+    vocab_size: int
+    context_length: int
+    window: int = 0
+    windowed_layers: int = 0
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Bytes that a loaded model takes, by what they are for."""
+
+    weights: int
+    kv_cache: int
+    compute: int
+    process: int = PROCESS_BYTES
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv_cache + self.compute + self.process
+
+
+def default_context(shape: Shape) -> int:
+    """The context in tokens that the engine opens where nobody asks for one."""
+    return min(shape.context_length, DEFAULT_CTX)
+
+
+def needed(shape: Shape, weights_bytes: int, ctx: int) -> Needed:
+    """The bytes that a model of this shape and size takes with a context of `ctx` tokens."""
+    return Needed(weights_bytes, kv_cache_bytes(shape, ctx), compute_bytes(shape, ctx))
+
+
+def kv_cache_bytes(shape: Shape, ctx: int) -> int:
+    """The KV cache of one sequence of `ctx` tokens.
+
+    >>> small3 = Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768)
+    >>> kv_cache_bytes(small3, 8192) // 2**20
+    1280
+    >>> ministral = Shape(36, 4096, 12288, 2 * 8 * 128, 131072, 131072, window=32768, windowed_layers=27)
+    >>> kv_cache_bytes(ministral, 131072) // 2**20
+    8118
+    """
+    in_full = (shape.n_layers - shape.windowed_layers) * _cells(ctx)
+    return (in_full + shape.windowed_layers * _window_cells(shape, ctx)) * shape.kv_width * _F16
+
+
+def compute_bytes(shape: Shape, ctx: int) -> int:
+    """llama.cpp's compute and output buffers. Its allocator fits greedily: they may be some per cent larger or smaller.
+
+    >>> compute_bytes(Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768), 8192)
+    289931264
+    """
+    batch = min(BATCH, _cells(ctx))
+    masks = _cells(ctx) + (_window_cells(shape, ctx) if shape.windowed_layers else 0)
+    logits = batch * (shape.vocab_size + 2 * shape.hidden) * _F32
+    feed_forward = batch * (3 * shape.feed_forward + 4 * shape.hidden) * _F32 + batch * masks * _F16
+    return max(logits, feed_forward) + shape.vocab_size * _F32
+
+
+def shape_of_config(config: ModelConfig) -> Shape:
+    """The shape of a checkpoint that is yet to be converted."""
+    return Shape(
+        n_layers=config.n_layers,
+        hidden=config.hidden,
+        feed_forward=config.feed_forward,
+        kv_width=2 * config.n_kv_heads * config.head_dim,
+        vocab_size=config.vocab_size,
+        context_length=config.context_length,
+        window=config.attention.window,
+        windowed_layers=sum(config.attention.sliding),
+    )
+
+
+def shape_of_header(header: GgufHeader) -> Shape | None:
+    """The shape that a GGUF's header tells; None if it does not tell enough, or makes no sense."""
+    architecture = header.metadata.get("general.architecture")
+    if not isinstance(architecture, str):
+        return None
+    sizes = _Sizes(header.metadata, architecture)
+    layers, hidden, heads = sizes.get("block_count"), sizes.get("embedding_length"), sizes.get("attention.head_count")
+    inner, context = sizes.get("feed_forward_length"), sizes.get("context_length")
+    if layers is None or hidden is None or heads is None or inner is None or context is None:
+        return None
+    kv_heads = sizes.get("attention.head_count_kv") or heads
+    keys, values = (sizes.get(f"attention.{part}_length") or hidden // heads for part in ("key", "value"))
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    vocabulary = len(tokens) if isinstance(tokens, list) else sizes.get("vocab_size") or 0
+    attention = read_attention(header.metadata, architecture) if architecture in _WITH_WINDOWS else None
+    windowed = sum(attention.sliding) if attention is not None and attention.sliding is not None else 0
+    return Shape(
+        n_layers=layers,
+        hidden=hidden,
+        feed_forward=inner,
+        kv_width=kv_heads * (keys + values),
+        vocab_size=vocabulary,
+        context_length=context,
+        window=attention.window if attention is not None and windowed else 0,
+        windowed_layers=windowed,
+    )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """The sizes in a header's metadata, which may hold anything."""
+
+    metadata: Mapping[str, Any]
+    architecture: str
+
+    def get(self, key: str) -> int | None:
+        """A size above 0; of a list with one for each layer the largest; None for anything else."""
+        value = self.metadata.get(f"{self.architecture}.{key}")
+        sizes = value if isinstance(value, list) else [value]
+        is_sound = bool(sizes) and all(type(size) is int and 0 <= size < _MAX for size in sizes)
+        return max(sizes) or None if is_sound else None
+
+
+def _cells(ctx: int) -> int:
+    """
+    >>> _cells(1), _cells(8192), _cells(8193)
+    (256, 8192, 8448)
+    """
+    return -(-max(ctx, 1) // _CELLS) * _CELLS
+
+
+def _window_cells(shape: Shape, ctx: int) -> int:
+    """Cells of a layer with a window: it has to hold the window of a whole batch's first token."""
+    return _cells(min(_cells(ctx), shape.window + min(BATCH, _cells(ctx))))
