@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from quant.errors import UsageError
 
 DEFAULT_TAG = "q4_K_M"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_BLOB = re.compile(r"sha256-[0-9a-f]{64}")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_MAX_TEXT = 1 << 16  # characters: room for a licence's notice
+_MAX_COUNT = 1 << 62
+_MAX_TEMPERATURE = 100.0
+# What json makes of a field of each annotation. A bool is an int to Python, and none here.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "str | None": (str, type(None)),
+    "float | None": (float, int, type(None)),
+}
+
+
+class ManifestError(ValueError):
+    """Which field of a manifest is wrong; the end of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,10 @@ class ModelName:
 class Manifest:
     """What a name in the store stands for. size_bytes and parameters count; context_length in tokens.
 
-    source: where the model came from. source_stamp: a fingerprint of that, to see whether it has changed since.
+    blob: "sha256-" and the 64 hex digits of the GGUF file. source: where the model came from. source_stamp: a
+    fingerprint of that, to see whether it has changed since. repo and revision: of the hub, if it came from there.
+    temperature: the one that its makers advise. linked: the other program's file, an absolute path, that the blob is
+    a symbolic link to; None for a file of the store's own.
     """
 
     name: str
@@ -54,6 +76,13 @@ class Manifest:
     source: str
     source_stamp: str
     created: str
+    repo: str | None = None
+    revision: str | None = None
+    licence: str | None = None
+    licence_name: str | None = None
+    notice: str | None = None
+    temperature: float | None = None
+    linked: str | None = None
 
     @property
     def full_name(self) -> str:
@@ -61,13 +90,47 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Raises ValueError or TypeError for what is no manifest."""
-        manifest = cls(**json.loads(text))
+        """The manifest that a text holds; fields that are younger than it have their defaults.
+
+        Raises ManifestError for wrong fields, ValueError or RecursionError for what is no JSON.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ManifestError("it holds no object")
+        if odd := values.keys() - {field.name for field in fields(cls)}:
+            raise ManifestError(f"{min(odd)[:40]!r} is no field of one")
+        try:
+            manifest = cls(**values)
+        except TypeError:
+            raise ManifestError("a field is missing") from None
         for field in fields(cls):
-            value = getattr(manifest, field.name)
-            if not isinstance(value, int if field.type == "int" else str) and (field.type, value) != (
-                "str | None",
-                None,
-            ):
-                raise TypeError(field.name)
+            if not _is_sound(field.name, str(field.type), getattr(manifest, field.name)):
+                raise ManifestError(f"its {field.name} makes no sense")
         return manifest
+
+
+def _is_sound(name: str, kind: str, value: Any) -> bool:
+    """Whether a field of the annotation `kind` may hold `value`, which comes from anywhere."""
+    if type(value) not in _KINDS[kind]:
+        return False
+    if isinstance(value, str):
+        return len(value) <= _MAX_TEXT and _is_sound_text(name, value)
+    if isinstance(value, (int, float)):
+        return math.isfinite(value) and 0 <= value <= (_MAX_TEMPERATURE if name == "temperature" else _MAX_COUNT)
+    return True
+
+
+def _is_sound_text(name: str, value: str) -> bool:
+    match name:
+        case "name":
+            return _NAME.fullmatch(value) is not None and value == value.lower()
+        case "tag":
+            return _NAME.fullmatch(value) is not None
+        case "blob":
+            return _BLOB.fullmatch(value) is not None
+        case "repo":
+            return _REPO.fullmatch(value) is not None
+        case "linked":
+            return Path(value).is_absolute() and "\0" not in value
+        case _:
+            return True

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convert.report import Report
     from minichat.manifest import Manifest
     from minichat.models import Model
+    from minichat.store import Removed
 
 _PACKAGES = ("minichat", "llama-cpp-python", "numpy", "numba", "tiktoken", "rich", "prompt-toolkit", "typer")
 _SHORT_REVISION = 12
@@ -187,8 +188,16 @@ def _show_tensors(report: Report) -> None:
     say("")
 
 
-def show_removed(name: str) -> None:
-    say(f"removed {name}")
+def show_removed(removed: Removed) -> None:
+    """What was removed, what that freed, and why if that was nothing."""
+    what = ""
+    if removed.shared_with:
+        what = f"; its file stays for {', '.join(removed.shared_with)}"
+    elif removed.linked is not None:
+        what = f"; its file stays where it belongs: {removed.linked}"
+    elif removed.freed_bytes:
+        what = f": {format_bytes(removed.freed_bytes)} freed"
+    say(clean_line(f"removed {removed.name}{what}"))
 
 
 def show_copied(manifest: Manifest) -> None:

@@ -1,12 +1,12 @@
 """Whether models are whole: `minichat verify`.
 
 Of a model in the store: its manifest makes sense, its file is there, is as long as it was, begins with a sound GGUF
-header, and has the sha256 that it is named by. Of a file elsewhere only the header can be judged. Nothing is changed.
+header, and has the sha256 that it is named by. So with a file of another program that is used in place. Of any other
+file only the header can be judged. Nothing is changed.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +24,6 @@ from minichat.terminal.units import format_bytes
 from quant.errors import DataError, GgufError
 
 _UNREADABLE = "see who owns it, and whether its disk is sound"
-_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Verdict:
     """What was found out about one model.
 
     problem: what is wrong, None if nothing is. advice: what to do about it. hash_checked: whether there is a recorded
-    hash, and the content was held against it.
+    hash, and the content was held against it. linked: where another program keeps the file, if it is used in place.
     """
 
     name: str
@@ -41,6 +40,7 @@ class Verdict:
     hash_checked: bool = False
     problem: str | None = None
     advice: str = ""
+    linked: str | None = None
 
 
 def verify(wanted: str | None, store: Store, show_work: ShowWork) -> list[Verdict]:
@@ -56,10 +56,10 @@ def verify(wanted: str | None, store: Store, show_work: ShowWork) -> list[Verdic
     else:
         name = ModelName.parse(wanted)
         if (path := store.manifest_path(name)) in damaged:
-            return [_judge_manifest(path, damaged[path])]
+            return [_judge_manifest(path, damaged[path], store)]
         models, damaged = [store.get(name)], {}
     verdicts = _judge_models(models, store, show_work) if models else []
-    return verdicts + [_judge_manifest(path, problem) for path, problem in damaged.items()]
+    return verdicts + [_judge_manifest(path, problem, store) for path, problem in damaged.items()]
 
 
 def show_verdicts(verdicts: list[Verdict], as_json: bool) -> bool:
@@ -80,6 +80,8 @@ def show_verdicts(verdicts: list[Verdict], as_json: bool) -> bool:
 def _result(verdict: Verdict) -> str:
     if verdict.problem is not None:
         return "damaged"
+    if verdict.linked is not None:
+        return f"whole, used in place: {verdict.linked}"
     return "whole" if verdict.hash_checked else "sound header; no hash is recorded outside the store"
 
 
@@ -91,6 +93,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "whole": verdict.problem is None,
         "hash_checked": verdict.hash_checked,
         "problem": verdict.problem,
+        "linked": verdict.linked,
     }
 
 
@@ -104,7 +107,9 @@ def _judge_file(path: Path) -> Verdict:
     return _with_header(verdict)
 
 
-def _judge_manifest(path: Path, problem: str) -> Verdict:
+def _judge_manifest(path: Path, problem: str, store: Store) -> Verdict:
+    if path.parent == store.root / "manifests":  # what should be the folder of a name
+        return Verdict(path.name, path, 0, problem=f"{path}: {problem}", advice="see who has put it there")
     name = f"{path.parent.name}:{path.stem}"
     advice = f"remove it with `minichat rm {name}` and convert the model again"
     return Verdict(name, path, 0, problem=f"{path}: {problem}", advice=advice)
@@ -134,17 +139,15 @@ def _named(verdict: Verdict, model: Manifest) -> Verdict:
 
 
 def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Verdict:
-    if not store.has_file(model):
-        return Verdict(model.full_name, store.root / "blobs" / model.blob, 0, problem="its file is missing")
+    if (problem := store.problem(model)) is not None:
+        return Verdict(model.full_name, store.root / "blobs" / model.blob, 0, problem=problem, linked=model.linked)
     path = store.path(model)
-    verdict = Verdict(model.full_name, path, path.stat().st_size)
+    verdict = Verdict(model.full_name, path, path.stat().st_size, linked=store.linked(model))
     if verdict.size_bytes != model.size_bytes:
         size = f"its file has {verdict.size_bytes:,} bytes, and had {model.size_bytes:,}"
         return replace(verdict, problem=size)
     if (verdict := _with_header(verdict)).problem is not None:
         return verdict
-    if (recorded := _BLOB.fullmatch(model.blob)) is None:
-        return replace(verdict, problem="its manifest names no sha256")
     try:
         found = sha256_of(path, on_bytes)
     except BrokenPipeError:  # whoever was told of the progress has left
@@ -152,7 +155,7 @@ def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Ve
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror or error}"
         return replace(verdict, problem=problem, advice=_UNREADABLE)
-    if found != recorded[1]:
+    if f"sha256-{found}" != model.blob:
         return replace(verdict, hash_checked=True, problem=f"its content has changed (sha256 {found})")
     return replace(verdict, hash_checked=True)
 

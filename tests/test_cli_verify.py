@@ -83,6 +83,7 @@ def test_whole_models(store: Store, blob: Path) -> None:
             "whole": True,
             "hash_checked": True,
             "problem": None,
+            "linked": None,
         }
     ]
 
@@ -206,11 +207,10 @@ def test_a_file_that_cannot_be_read_to_its_end(store: Store, blob: Path) -> None
 
 
 def test_a_manifest_without_a_hash(store: Store, blob: Path) -> None:
-    odd = dataclasses.replace(store.get(ModelName("small")), blob="sha256-aa", name="odd")
-    with store.incoming(ModelName("odd", "q4_K_M")) as folder:
-        store.add(Path(shutil.copy(blob, folder / "model.gguf")), odd)
-    (verdict,) = verify("odd", store, Work())
-    assert verdict.problem == "its manifest names no sha256"
+    path = store.root / "manifests" / "small" / "q4_k_m.json"
+    path.write_text(path.read_text().replace(store.get(ModelName("small")).blob, "sha256-aa"))
+    (verdict,) = verify("small", store, Work())
+    assert verdict.problem == f"{path}: it is no manifest: its blob makes no sense"
 
 
 def test_a_folder_of_the_store_s_own_is_no_model(store: Store, blob: Path) -> None:

@@ -27,7 +27,8 @@ QUIET = {
     "minichat/template": {"minichat.template", "quant.errors"},
     "minichat/conversation.py": {"minichat.template"},
     "minichat/manifest.py": {"quant.errors"},
-    "minichat/store.py": {"minichat.manifest", "convert.lock", "convert.publish", "quant.errors"},
+    "minichat/folders.py": {"convert.lock", "convert.publish"},
+    "minichat/store.py": {"minichat.manifest", "minichat.folders", "convert.lock", "convert.publish", "quant.errors"},
     "minichat/tokenizer.py": {"minichat.template", "minichat.tekken", "convert.gguf_file", "quant.errors"},
 }
 FRONT = [

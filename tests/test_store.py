@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import stat
 import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,13 +14,14 @@ import pytest
 
 from convert import lock
 from minichat.manifest import Manifest, ModelName
-from minichat.store import Store, home
+from minichat.store import Removed, Store, home
 from quant.errors import DataError, StorageError, UsageError
 
+BLOB, OTHER_BLOB, THIRD_BLOB, NO_BLOB = (f"sha256-{letter * 64}" for letter in "abc0")
 MANIFEST = Manifest(
     name="small",
     tag="q4_K_M",
-    blob="sha256-aa",
+    blob=BLOB,
     size_bytes=3,
     target="q4_K_M",
     architecture="llama",
@@ -32,7 +35,6 @@ MANIFEST = Manifest(
 
 
 SMALL = ModelName("small", "q4_K_M")
-NO_BLOB = "sha256-" + "00" * 32
 
 
 @pytest.fixture
@@ -77,14 +79,14 @@ def test_a_model_is_found_without_regard_to_case(store: Store) -> None:
     for text in ("small", "small:q4_K_M", "SMALL:q4_k_m"):
         assert store.get(ModelName.parse(text)) == MANIFEST
     assert store.path(MANIFEST) == path
-    assert files(store) == ["blobs/sha256-aa", "manifests/small/q4_k_m.json"]
+    assert files(store) == [f"blobs/{BLOB}", "manifests/small/q4_k_m.json"]
 
 
 def test_without_a_tag_the_usual_one_or_the_only_one(store: Store) -> None:
-    only = replace(MANIFEST, tag="q8_0", blob="sha256-bb")
+    only = replace(MANIFEST, tag="q8_0", blob=OTHER_BLOB)
     add(store, only)
     assert store.find(ModelName("small")) == only
-    add(store, replace(MANIFEST, tag="fp16", blob="sha256-cc"))
+    add(store, replace(MANIFEST, tag="fp16", blob=THIRD_BLOB))
     assert store.find(ModelName("small")) is None
     add(store, MANIFEST)
     assert store.find(ModelName("small")) == MANIFEST
@@ -102,8 +104,8 @@ def test_an_unknown_name_suggests_the_nearest(store: Store) -> None:
 
 def test_a_name_made_again_drops_the_file_before(store: Store) -> None:
     add(store, MANIFEST)
-    add(store, replace(MANIFEST, blob="sha256-bb"))
-    assert files(store) == ["blobs/sha256-bb", "manifests/small/q4_k_m.json"]
+    add(store, replace(MANIFEST, blob=OTHER_BLOB))
+    assert files(store) == [f"blobs/{OTHER_BLOB}", "manifests/small/q4_k_m.json"]
 
 
 def test_a_file_goes_with_its_last_name(store: Store) -> None:
@@ -111,7 +113,7 @@ def test_a_file_goes_with_its_last_name(store: Store) -> None:
     store.copy(ModelName("small"), ModelName("twin", "best"))
     assert store.path(store.get(ModelName("twin"))).read_bytes() == b"abc"
     store.remove(ModelName("small"))
-    assert files(store) == ["blobs/sha256-aa", "manifests/twin/best.json"]
+    assert files(store) == [f"blobs/{BLOB}", "manifests/twin/best.json"]
     store.remove(ModelName("twin"))
     assert files(store) == []
     with pytest.raises(DataError, match="no model 'twin'"):
@@ -120,9 +122,9 @@ def test_a_file_goes_with_its_last_name(store: Store) -> None:
 
 def test_a_copy_over_another_name_drops_what_it_stood_for(store: Store) -> None:
     add(store, MANIFEST)
-    add(store, replace(MANIFEST, name="other", blob="sha256-bb"))
+    add(store, replace(MANIFEST, name="other", blob=OTHER_BLOB))
     store.copy(ModelName("small"), ModelName("other"))
-    assert files(store) == ["blobs/sha256-aa", "manifests/other/q4_k_m.json", "manifests/small/q4_k_m.json"]
+    assert files(store) == [f"blobs/{BLOB}", "manifests/other/q4_k_m.json", "manifests/small/q4_k_m.json"]
 
 
 def test_what_is_written_aside_is_gone_after_an_error(store: Store) -> None:
@@ -143,7 +145,7 @@ def test_what_killed_processes_left_is_swept_and_what_is_in_use_is_not(store: St
         (other / "model.gguf").write_bytes(b"half")
         with store.incoming(ModelName("another", "q8_0")):
             assert (other / "model.gguf").read_bytes() == b"half"
-    assert files(store) == ["blobs/sha256-aa", "manifests/small/q4_k_m.json"]
+    assert files(store) == [f"blobs/{BLOB}", "manifests/small/q4_k_m.json"]
     assert list((store.root / "incoming").iterdir()) == []
 
 
@@ -185,7 +187,7 @@ def test_where_there_are_no_locks_nobody_waits_and_nothing_mixes(store: Store, m
         assert first != second
         (second / "model.gguf").write_bytes(b"abc")
         store.add(second / "model.gguf", MANIFEST)
-    assert files(store) == ["blobs/sha256-aa", "manifests/small/q4_k_m.json"]
+    assert files(store) == [f"blobs/{BLOB}", "manifests/small/q4_k_m.json"]
     assert [path.name for path in (store.root / "incoming").iterdir()] == ["other@q8_0"]
 
 
@@ -235,3 +237,99 @@ def test_home_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.delenv("MINICHAT_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert home().name == "minichat"
+
+
+def test_partial_work_stays_until_it_is_done(store: Store) -> None:
+    for error in (KeyboardInterrupt, DataError):
+        with pytest.raises(error), store.partial(ModelName("Big".lower(), "24b-q4_K_M")) as folder:
+            (folder / "weights").mkdir(exist_ok=True)
+            (folder / "weights" / "a.part").write_bytes(b"half")
+            raise error
+    assert folder == store.root / "partial" / "big@24b-q4_k_m"
+    with store.incoming(SMALL):  # which sweeps
+        pass
+    (waiting,) = store.partials()
+    assert (waiting.name, waiting.path, waiting.size_bytes) == ("big:24b-q4_k_m", folder, 4)
+    with store.partial(ModelName("big", "24B-Q4_K_M")) as again:
+        assert (again / "weights" / "a.part").read_bytes() == b"half"
+        store.add(again / "weights" / "a.part", replace(MANIFEST, size_bytes=4))
+        store.discard(again)
+    assert not folder.exists() and store.partials() == []
+    assert files(store) == [f"blobs/{BLOB}", "manifests/small/q4_k_m.json"]
+
+
+def test_a_full_disk_takes_partial_work_with_it(store: Store) -> None:
+    with pytest.raises(StorageError), store.partial(SMALL) as folder:
+        (folder / "a.part").write_bytes(b"half")
+        raise StorageError("the disk is full")
+    assert files(store) == [] and store.partials() == []
+
+
+def test_partial_work_has_one_owner(store: Store) -> None:
+    notes = []
+
+    def take_up() -> None:
+        with store.partial(SMALL, lambda: notes.append("waits")) as folder:
+            notes.append((folder / "a.part").read_text())
+            store.discard(folder)
+
+    with store.partial(SMALL) as folder:
+        second = threading.Thread(target=take_up)
+        second.start()
+        second.join(0.5)
+        (folder / "a.part").write_text("all of the first's")
+    second.join()
+    assert notes == ["waits", "all of the first's"]
+    assert store.partials() == []
+
+
+def test_partial_work_is_never_somewhere_else(store: Store, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    (store.root / "partial").mkdir(parents=True)
+    (store.root / "partial" / "small@q4_k_m").symlink_to(outside)
+    assert store.partials() == []
+    with store.partial(SMALL) as folder:
+        assert not folder.is_symlink() and list(folder.iterdir()) == []
+    assert (outside / "precious").exists()
+
+
+def test_when_a_model_was_used(store: Store) -> None:
+    add(store, MANIFEST)
+    assert store.used(MANIFEST) is None
+    before = time.time()
+    store.touch_used(MANIFEST)
+    used = store.used(MANIFEST)
+    assert used is not None and before - 1 <= used.timestamp() <= time.time() + 1
+    store.copy(SMALL, ModelName("twin"))
+    assert store.used(store.get(ModelName("twin"))) is None
+    store.remove(SMALL)
+    assert files(store) == [f"blobs/{BLOB}", "manifests/twin/q4_k_m.json"]
+
+
+def test_the_time_of_use_is_no_way_out_of_the_store(store: Store, tmp_path: Path) -> None:
+    add(store, MANIFEST)
+    outside = tmp_path / "outside"
+    (store.root / "used").mkdir()
+    record = store.root / "used" / "small@q4_k_m"
+    record.symlink_to(outside)
+    store.touch_used(MANIFEST)
+    assert not outside.exists()
+    record.unlink()
+    record.mkdir()
+    store.touch_used(MANIFEST)  # in vain, and no failure
+    (store.root / "used" / "gone@q8_0").write_bytes(b"")
+    add(store, replace(MANIFEST, name="other"))
+    assert not (store.root / "used" / "gone@q8_0").exists()
+
+
+def test_what_removing_freed(store: Store) -> None:
+    add(store, MANIFEST)
+    store.copy(SMALL, ModelName("twin", "best"))
+    assert store.remove(SMALL) == Removed("small:q4_K_M", 0, ("twin:best",))
+    assert store.remove(ModelName("twin")) == Removed("twin:best", 3)
+
+
+def test_files_in_the_store_are_read_only(store: Store) -> None:
+    assert stat.S_IMODE(add(store, MANIFEST).stat().st_mode) == 0o444
