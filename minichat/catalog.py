@@ -60,7 +60,7 @@ class Catalog:
     def by_repo(self, repo: str) -> Entry | None:
         """The model whose checkpoint, or whose ready files, are in this repo; case does not matter."""
         wanted = repo.lower()
-        return next((e for e in self.entries if wanted in (e.repo.lower(), (e.gguf or "").lower())), None)
+        return next((e for e in self.entries if wanted in (e.repo.lower(), e.gguf and e.gguf.lower())), None)
 
     def search(self, word: str) -> list[Entry]:
         """The models in whose names, repo, licence or description all parts of `word` occur."""

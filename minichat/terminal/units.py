@@ -24,3 +24,11 @@ def format_duration(duration_s: float) -> str:
     minutes, seconds = divmod(int(duration_s + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def format_parameters(count: int) -> str:
+    """
+    >>> format_parameters(23_572_403_200), format_parameters(6_800_000)
+    ('23.6B', '6.8M')
+    """
+    return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.1f}M"
