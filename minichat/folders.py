@@ -1,10 +1,6 @@
-"""Folders that other processes work in at the same time, and files in them that others may have made.
+"""Folders that other processes change at the same time, and files in them that anybody may have made.
 
 What is read is bounded, and is a plain file: no link out of the folder, no device, no pipe that would never answer.
-A process holds a working folder by the lock beside it (`convert.lock`), which dies with it; others wait in turn.
-
-    PARENT/KEY/        what is being written
-    PARENT/KEY.lock    there as long as somebody writes
 """
 
 from __future__ import annotations
@@ -14,14 +10,10 @@ import errno
 import os
 import shutil
 import stat
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from convert.lock import Claim, LockedError, claimed
 from convert.publish import sync_folder
 
-_POLL_S = 0.1
 _BLOCK_BYTES = 512  # what st_blocks counts, whatever the file system's own are
 _RESERVED_BYTES = 1 << 20  # so much more than a file's length was reserved for it, and is no rounding
 _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -102,46 +94,3 @@ def unlink(path: Path) -> None:
             raise
         path.chmod(stat.S_IWRITE)
         path.unlink()
-
-
-@contextlib.contextmanager
-def in_turn(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[Claim]:
-    """The claim on `path` once it is free; `on_wait` is called once, if that is not at once."""
-    tries = 0
-    with contextlib.ExitStack() as held:
-        while True:
-            try:
-                claim = held.enter_context(claimed(path))
-                break
-            except LockedError:
-                tries += 1
-                if tries == 2 and on_wait is not None:  # at the first, it may be a sweep
-                    on_wait()
-                time.sleep(_POLL_S if tries > 1 else _POLL_S / 10)
-        yield claim
-
-
-def is_held(lock: Path) -> bool:
-    """Whether somebody is at work beside this lock. Nothing is written where there is none."""
-    if not os.path.lexists(lock):
-        return False
-    try:
-        with claimed(lock):
-            return False
-    except LockedError:
-        return True
-    except OSError:  # a disk that cannot be written: who would hold it?
-        return False
-
-
-def remove_unheld(parent: Path, key: str) -> bool:
-    """Removes the working folder of `key` unless somebody holds it, or nobody can tell. Whether it is gone."""
-    with contextlib.suppress(LockedError), claimed(parent / f"{key}.lock") as claim:
-        if claim.is_exclusive:
-            remove_tree(parent / key)
-    return not os.path.lexists(parent / key)
-
-
-def keys(parent: Path) -> list[str]:
-    """The keys of the working folders and locks in `parent`."""
-    return sorted({path.name.removesuffix(".lock") for path in listed(parent)})

@@ -27,8 +27,13 @@ QUIET = {
     "minichat/template": {"minichat.template", "quant.errors"},
     "minichat/conversation.py": {"minichat.template"},
     "minichat/manifest.py": {"quant.errors"},
-    "minichat/folders.py": {"convert.lock", "convert.publish"},
-    "minichat/store.py": {"minichat.manifest", "minichat.folders", "convert.lock", "convert.publish", "quant.errors"},
+    "minichat/folders.py": {"convert.publish"},
+    "minichat/working.py": {"minichat.folders", "convert.lock", "quant.errors"},
+    "minichat/blobs.py": {"minichat.manifest", "minichat.folders", "convert.publish"},
+    "minichat/store.py": {
+        *("minichat.manifest", "minichat.blobs", "minichat.folders", "minichat.working"),
+        *("convert.lock", "convert.publish", "quant.errors"),
+    },
     "minichat/tokenizer.py": {"minichat.template", "minichat.tekken", "convert.gguf_file", "quant.errors"},
 }
 FRONT = [

@@ -1,0 +1,107 @@
+"""The files of the models, each once, named by their content: BLOBS/sha256-<hex>.
+
+A file of the store's own is read-only. A symbolic link leads to another program's file that is used in place, and is
+followed only where a manifest tells that this link was made: a blob that somebody has put there leads nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from convert.publish import sync_folder
+from minichat.folders import disk_bytes, listed, make_folder, unlink
+from minichat.manifest import Manifest
+
+_READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+
+
+class Blobs:
+    """The files in one folder. OSError passes, but where it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, blob: str) -> Path:
+        """Where a file of this name is, or would be: always in the folder."""
+        return self.folder / Path(blob).name
+
+    def problem(self, manifest: Manifest) -> str | None:
+        """What is wrong with the file of a model at first sight, unread; None if nothing is. Never raises."""
+        blob = self.path(manifest.blob)
+        try:
+            if not blob.is_symlink():
+                return None if stat.S_ISREG(blob.lstat().st_mode) else f"{blob} is no file"
+            if str(blob.readlink()) != manifest.linked:
+                return f"its file is a link that the store has not made: {blob}"
+            found = blob.stat()
+        except FileNotFoundError:
+            if manifest.linked is not None and blob.is_symlink():
+                return f"it is used in place, and {manifest.linked} is gone"
+            return f"its file is missing from {self.folder}"
+        except (OSError, RuntimeError) as error:
+            return f"{blob} cannot be used: {getattr(error, 'strerror', None) or error}"
+        if not stat.S_ISREG(found.st_mode) or found.st_size != manifest.size_bytes:
+            return f"it is used in place, and {manifest.linked} is another file now"
+        return None
+
+    def settle(self, file: Path, manifest: Manifest, known_links: Collection[str | None]) -> Manifest:
+        """Moves a file, synced and read-only, or a link in its place. The manifest, with what it now says of the link.
+
+        A link gives way to a whole file of the store's own, and to one of `known_links` that leads to one.
+        """
+        make_folder(self.folder)
+        blob = self.path(manifest.blob)
+        if not file.is_symlink():
+            _seal(file)
+            manifest = replace(manifest, linked=None)
+        elif _is_whole(blob, manifest.size_bytes, known_links):
+            unlink(file)
+            return replace(manifest, linked=str(blob.readlink()) if blob.is_symlink() else None)
+        else:
+            manifest = replace(manifest, linked=str(file.readlink()))
+        if sys.platform == "win32" and blob.exists():
+            blob.chmod(stat.S_IWRITE)  # or it could not be replaced there
+        file.replace(blob)
+        sync_folder(self.folder)
+        return manifest
+
+    def others(self, named: Collection[str]) -> list[Path]:
+        """The files that are none of `named`, by name."""
+        blobs = [path for path in listed(self.folder) if path.name.startswith("sha256-")]
+        return [path for path in blobs if path.name not in named]
+
+    def drop(self, blob: str) -> int:
+        """Deletes a file. The bytes that the disk has got back; 0 if it cannot be deleted."""
+        path = self.path(blob)
+        size_bytes = disk_bytes(path)
+        try:
+            unlink(path)
+        except OSError:
+            return 0
+        return size_bytes
+
+
+def _is_whole(blob: Path, size_bytes: int, known_links: Collection[str | None]) -> bool:
+    """Whether a blob is there, as long as it should be, and no link that nobody knows of."""
+    try:
+        if not blob.is_file() or blob.stat().st_size != size_bytes:
+            return False
+        return not blob.is_symlink() or str(blob.readlink()) in known_links
+    except (OSError, RuntimeError):
+        return False
+
+
+def _seal(file: Path) -> None:
+    """Makes a whole file read-only, unless another program's name leads to it too, and syncs it. OSError passes."""
+    handle = os.open(file, (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if os.fstat(handle).st_nlink == 1:
+            file.chmod(_READ_ONLY)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
