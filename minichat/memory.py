@@ -6,7 +6,8 @@ What llama.cpp allocates for one context, as the engine opens it (`minichat.engi
     weights      the tensors of the file
     KV cache     2 bytes for each element of K and V, for each layer and cell. A layer in full has as many cells as
                  the context has tokens; one with a window holds the window and a batch at most. Both in steps of 256
-    compute      the largest moment of the graph, for one batch of n tokens, float32 but for the masks:
+    compute      room for the largest moment of the graph, for one batch of n tokens; a chat touches little of the
+                 logits' part. All float32 but for the masks:
                  the logits,        n × (vocabulary + 2 × width) × 4 bytes, or
                  the feed-forward,  n × (3 × feed-forward + 4 × width) × 4 bytes + n × cells × 2 for each mask
     logits       one row that answers are drawn from
@@ -40,7 +41,8 @@ __all__ = [
     "shape_of_header",
 ]
 
-# The interpreter, llama.cpp's own tables, and a vocabulary of 131,072 tokens with its merges: measured.
+# The engine's process without all that: the interpreter, llama.cpp's own tables and a Tekken vocabulary of 131,072
+# tokens in two forms. Measured as VmRSS of a model of 36 MB that had answered: 206 MB.
 PROCESS_BYTES = 160_000_000
 _CELLS = 256  # a cache grows in steps of so many cells
 _F16, _F32 = 2, 4
@@ -105,13 +107,17 @@ def kv_cache_bytes(shape: Shape, ctx: int) -> int:
 
 
 def compute_bytes(shape: Shape, ctx: int) -> int:
-    """llama.cpp's compute and output buffers. Its allocator fits greedily: they may be some per cent larger or smaller.
+    """llama.cpp's compute and output buffers.
+
+    Held against its log for seven shapes at ten contexts: equal for Mistral Small 2 and 3, Ministral 8B and Mistral 7B;
+    its allocator fits greedily, and for Nemo up to 8,192 tokens it takes 46 MB more.
 
     >>> compute_bytes(Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768), 8192)
     289931264
     """
-    batch = min(BATCH, _cells(ctx))
-    masks = _cells(ctx) + (_window_cells(shape, ctx) if shape.windowed_layers else 0)
+    batch = min(BATCH, ctx)
+    masks = _cells(ctx) if shape.windowed_layers < shape.n_layers else 0
+    masks += _window_cells(shape, ctx) if shape.windowed_layers else 0
     logits = batch * (shape.vocab_size + 2 * shape.hidden) * _F32
     feed_forward = batch * (3 * shape.feed_forward + 4 * shape.hidden) * _F32 + batch * masks * _F16
     return max(logits, feed_forward) + shape.vocab_size * _F32
@@ -184,4 +190,4 @@ def _cells(ctx: int) -> int:
 
 def _window_cells(shape: Shape, ctx: int) -> int:
     """Cells of a layer with a window: it has to hold the window of a whole batch's first token."""
-    return _cells(min(_cells(ctx), shape.window + min(BATCH, _cells(ctx))))
+    return _cells(min(_cells(ctx), shape.window + min(BATCH, ctx)))
