@@ -42,11 +42,17 @@ class Background(Generic[T]):
             raise self._error
         self._queue.put(item)
 
+    def settle(self) -> None:
+        """Waits until all that was put is done."""
+        self._queue.join()
+        if self._error is not None:
+            raise self._error
+
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self._dropped or self._error is not None:
-                continue  # whoever puts must not wait for ever
-            try:
-                self._work(item)
-            except BaseException as error:  # carried over to the thread that puts
-                self._error = error
+            if not self._dropped and self._error is None:  # else whoever puts must not wait for ever
+                try:
+                    self._work(item)
+                except BaseException as error:  # carried over to the thread that puts
+                    self._error = error
+            self._queue.task_done()

@@ -42,7 +42,7 @@ class Maker:
         measure: bool,
     ) -> None:
         self._kinds = {tensor.name: kind for tensor, kind in zip(tensors, kinds, strict=True)}
-        self._measure = measure
+        self.measures = measure
         if search == "fine" and all(kind.name != "q4_K" for kind in kinds):
             raise UsageError("the fine search is for q4_K, and nothing of this becomes that: leave --search out")
         of_compiled = [t for t, kind in zip(tensors, kinds, strict=True) if kind.name in _COMPILED]
@@ -97,11 +97,11 @@ class Maker:
         blocks = pack_q8_0(codes, np.ascontiguousarray(of_rows))
         if blocks is None:
             return None
-        rows = codes.astype(np.float32) * of_rows[:, None] if self._measure else codes
+        rows = codes.astype(np.float32) * of_rows[:, None] if self.measures else codes
         return Made(blocks, *self._errors(rows, blocks, kind))
 
     def _errors(self, rows: NDArray[Any], blocks: NDArray[np.uint8], kind: QuantType) -> tuple[float, float]:
-        if not self._measure:
+        if not self.measures:
             return 0.0, 0.0
         weights = to_float32(rows.tobytes(), "BF16") if rows.dtype == np.uint16 else rows.reshape(-1)  # (n,)
         error = dequantize(blocks, kind) - weights  # (n,)

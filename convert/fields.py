@@ -1,16 +1,19 @@
-"""The keys of a JSON object that describes a model, read with care: each value is of its kind and in bounds.
+"""A JSON file that describes a model, and its keys, read with care: each value is of its kind and in bounds.
 
 Errors name the file and the key: `config.json: hidden_size is '256', no sensible size`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quant.errors import CheckpointError
 
 MAX_SIZE = 1 << 24  # of any dimension; far above any model, and products of three stay small
 MAX_CONTEXT = 1 << 30
+_MAX_JSON_BYTES = 4 << 20  # parsed, JSON may take 25 times as much memory; an index has some 100 kB
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,18 @@ def shown(value: object) -> str:
     ('missing', "'llama'")
     """
     return "missing" if value is None else repr(value)[:40]
+
+
+def read_json(path: Path, max_bytes: int = _MAX_JSON_BYTES) -> dict[str, Any]:
+    """The object in a JSON file of at most `max_bytes`. CheckpointError if there is none."""
+    try:
+        if path.stat().st_size > max_bytes:
+            raise CheckpointError(f"{path} is larger than {max_bytes >> 20} MB: it is not what its name says")
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: it is not JSON") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no JSON object")
+    return value

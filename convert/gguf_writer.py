@@ -129,15 +129,31 @@ class Writer:
     `append` takes the tensors' bytes in the layout's order, in pieces of any size, none reaching over a tensor's end;
     padding is the writer's. With `hashing` it hashes as it goes, which is of use if the header is final. OSError passes
     through.
+
+    `begun`: (bytes, their SHA-256) of an earlier writer of this layout, where an `append` ended; the file has them.
     """
 
-    def __init__(self, file: BinaryIO, layout: Layout, hashing: bool = True) -> None:
+    def __init__(
+        self, file: BinaryIO, layout: Layout, hashing: bool = True, begun: "tuple[int, hashlib._Hash] | None" = None
+    ) -> None:
         self._file, self._layout = file, layout
         self._hash = hashlib.sha256() if hashing else None
         self._place = 0  # of the tensor being written
         self._done = 0  # bytes of that tensor
         self.written = 0
         self._write(layout.header)
+        if begun is not None:
+            self._go_on(*begun)
+
+    def _go_on(self, written: int, digest: "hashlib._Hash") -> None:
+        """The header stands anew, whatever it was."""
+        data_bytes = written - len(self._layout.header)
+        while self._place < len(self._layout.tensors) and _end(self._layout.tensors[self._place]) <= data_bytes:
+            self._place += 1
+        if self._place < len(self._layout.tensors):
+            self._done = data_bytes - self._layout.tensors[self._place].offset
+        self._hash, self.written = digest.copy(), written
+        self._file.seek(written)
 
     def append(self, data: memoryview) -> None:
         """The next bytes of the tensor that is being written."""
@@ -149,6 +165,21 @@ class Writer:
         if self._done == tensor.nbytes:
             self._write(bytes(padded(self._done) - self._done))
             self._place, self._done = self._place + 1, 0
+
+    @property
+    def written_unpadded(self) -> int:
+        """Bytes written, without the tensors' padding."""
+        return len(self._layout.header) + sum(t.nbytes for t in self._layout.tensors[: self._place]) + self._done
+
+    @property
+    def total_unpadded(self) -> int:
+        """The same of the whole file."""
+        return len(self._layout.header) + sum(tensor.nbytes for tensor in self._layout.tensors)
+
+    def flush(self) -> str:
+        """All that was written is the system's, whatever becomes of this process; its sha256 so far, if hashing."""
+        self._file.flush()
+        return self._hash.hexdigest() if self._hash is not None else ""
 
     def finish(self, header: bytes | None = None) -> str:
         """The whole file's sha256, once all is written; `header`, of the same size, replaces the one that was.
@@ -177,3 +208,8 @@ class Writer:
         if self._hash is not None:
             self._hash.update(data)
         self.written += len(data) if isinstance(data, bytes) else data.nbytes
+
+
+def _end(tensor: TensorInfo) -> int:
+    """Where a tensor and its padding end, from the start of the data."""
+    return tensor.offset + padded(tensor.nbytes)

@@ -1,36 +1,35 @@
 """A checkpoint to one GGUF file, in one pass.
 
 Everything is planned from headers before the first byte is written: names, shapes, types, places, the whole size.
-Then the weights stream through, in the order in which they lie on the disk:
-
-    this thread reads --> a pool makes numbers of the bytes, and blocks of the numbers --> a thread writes
-           \\--> a thread hashes what was read
-
-Memory is bounded by the chunks in flight, whatever the size of the largest tensor.
+Then the weights stream through (`convert.stream`), in the order in which they lie on the disk.
 """
 
+import hashlib
+import json
 import math
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from convert.background import Background
-from convert.checkpoint import ByteReader, Checkpoint, open_checkpoint
+from convert import REVISION
+from convert.checkpoint import Checkpoint, open_checkpoint
 from convert.config import ModelConfig, read_config
+from convert.files import WeightFiles
 from convert.gguf_writer import Layout, Writer, lay_out, strings
 from convert.metadata import HASHES_KEY, build_metadata, build_origin
 from convert.provenance import Provenance, find_provenance, folder_name
 from convert.publish import check_destination, published
 from convert.quantization import block_size
 from convert.report import Progress, Report, TensorReport
+from convert.resume import Begun, Recorder, resumed
+from convert.safetensors_file import SourceTensor
 from convert.sampling import recommended
-from convert.sources import Piece, SourceHashes, in_file_order, pieces
+from convert.sources import SourceHashes, in_file_order
+from convert.stream import Stream, Sums
 from convert.tensors import ConstantTensor, PlannedTensor, plan_tensors
 from convert.vocab import load_vocabulary
 from quant.errors import UsageError
@@ -38,13 +37,9 @@ from quant.recipe import Model, choose
 from quant.types import QuantType, Target, parse_target
 
 if TYPE_CHECKING:
-    from convert.blocks import Made, Maker
+    from convert.blocks import Maker
 
-_IN_FLIGHT_BYTES = 64 << 20
-_CHUNK_WEIGHTS = 1 << 20
-_BYTES_PER_WEIGHT = 12  # at worst: float32 as read, made and written
 _MAX_THREADS = 64
-_QUEUED = 4  # chunks that wait for the writer, and for the hasher
 
 
 @dataclass(frozen=True)
@@ -76,34 +71,53 @@ def convert(
     search: str = "standard",
     measure: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    files: WeightFiles | None = None,
+    provenance: Provenance | None = None,
+    resumable: bool = False,
 ) -> Report:
     """Convert the checkpoint in the folder `source` to the GGUF file `destination`.
 
     `name` is what the GGUF calls the model (default: the repo's name, if known, else the folder's). `template`: a
     version, "none" for a base model, or "auto": the tokenizer's own version, unless the name or the folder says "base".
     `threads` quantize (default: one per core). `search`: how scales are found (`quant.kernels`). `measure`: compare
-    every tensor with its source. `on_progress` is called on the caller's thread.
+    every tensor with its source. `on_progress` is called on the caller's thread. `files`: where the weights are, if not
+    in the folder; they are left open. `provenance`: what is known of the origin, if it is not the folder that tells.
 
-    UsageError, CheckpointError, QuantError or StorageError; after any of them, and after KeyboardInterrupt, nothing new
-    is left behind and an older `destination` is untouched.
+    UsageError, CheckpointError, QuantError or StorageError, and what `files` raise; after any of them, and after
+    KeyboardInterrupt, nothing new is left behind and an older `destination` is untouched.
+
+    With `resumable`, an interruption of any kind leaves what is made, and the next call with the same checkpoint and
+    options goes on, to the same bytes (`convert.resume`; `resume.discard` when the file is where it belongs). After a
+    SourceMismatch it begins with the file that was another one. Nothing is left after a StorageError or a QuantError.
     """
     wanted = parse_target(target)
-    checkpoint = open_checkpoint(source)
-    provenance = find_provenance(source)
-    hashes = SourceHashes(checkpoint, provenance.hub_sha256)
-    plan = make_plan(checkpoint, wanted, name or folder_name(source), template, provenance, hashes.expected, search)
+    checkpoint = open_checkpoint(source, files)
+    provenance = provenance or find_provenance(source)
+    hashes = SourceHashes(checkpoint, provenance.hub_sha256, resumable)
+    called = name or (provenance.repo or "").rsplit("/", 1)[-1] or folder_name(source)
+    plan = make_plan(checkpoint, wanted, called, template, provenance, hashes.expected, search)
     _refuse_inside(source, destination, checkpoint.weights)
-    check_destination(destination, plan.layout.file_bytes)
+    if not resumable:
+        check_destination(destination, plan.layout.file_bytes)
     from convert.blocks import Maker
 
     maker = Maker(plan.tensors, plan.kinds, search, measure)
     threads = min(max(1, threads or _usable_cpus()), _MAX_THREADS)
+    stream = partial(_stream, plan, checkpoint, maker, hashes, threads, on_progress)
     maker.settle()  # no thread that imports before: an interrupt between two that do can leave a lock taken
-    with published(destination, plan.layout.file_bytes) as file:
-        writer = Writer(file, plan.layout, hashing=hashes.are_known)
-        errors = _stream(plan, checkpoint, maker, writer, hashes, threads, on_progress)
-        found = strings(list(hashes.finish().values()))
-        sha256 = writer.finish(None if hashes.are_known else plan.layout.with_value(HASHES_KEY, found).header)
+    try:
+        if resumable:
+            work = _work_of(plan, checkpoint, provenance, measure)
+            with resumed(destination, plan.layout, work, list(checkpoint.weights)) as unfinished:
+                if unfinished.made is None:
+                    unfinished.sums, unfinished.made = stream(unfinished.file, unfinished.recorder, unfinished.begun)
+            sums, sha256 = unfinished.sums, unfinished.made
+        else:
+            with published(destination, plan.layout.file_bytes) as file:
+                sums, sha256 = stream(file)
+    finally:
+        if files is None:
+            checkpoint.files.close()
     return Report(
         path=destination,
         size_bytes=plan.layout.file_bytes,
@@ -116,7 +130,7 @@ def convert(
         licence=provenance.licence,
         notice=provenance.notice,
         remarks=_remarks(plan, checkpoint, maker.hint),
-        tensors=_tensor_reports(plan, errors),
+        tensors=_tensor_reports(plan, sums),
     )
 
 
@@ -132,10 +146,10 @@ def make_plan(
     """Decide all that can be decided from headers, and refuse what cannot be converted."""
     config = read_config(checkpoint.config, checkpoint.params, checkpoint.native)
     block = block_size(checkpoint.config, checkpoint.params)
-    planned = plan_tensors(config, checkpoint.tensors, checkpoint.native, block)
+    planned = plan_tensors(config, checkpoint.tensors, checkpoint.native, block, checkpoint.files)
     vocabulary = load_vocabulary(checkpoint.tokenizer, config.vocab_size)
     if template == "auto":
-        chosen = None if _is_base(name, checkpoint.folder) else vocabulary.template
+        chosen = None if _is_base(name, checkpoint.folder, provenance.repo) else vocabulary.template
     else:
         chosen = None if template == "none" else template
     model = Model(config.n_layers, config.n_heads, config.n_kv_heads)
@@ -154,76 +168,41 @@ def _stream(
     plan: Plan,
     checkpoint: Checkpoint,
     maker: "Maker",
-    writer: Writer,
     hashes: SourceHashes,
     threads: int,
     on_progress: Callable[[Progress], None] | None,
-) -> dict[str, tuple[float, float]]:
-    """All weights, through. The squared error and the squared size of each tensor, if they are measured."""
-    ahead = 2 * threads + 2
-    chunk_weights = min(_CHUNK_WEIGHTS, _IN_FLIGHT_BYTES // (ahead * _BYTES_PER_WEIGHT))
-    begun: deque[tuple[str, Future[Made]]] = deque()
-    sums: dict[str, tuple[float, float]] = {}
-    done = len(plan.layout.header)
-    total = done + sum(tensor.nbytes for tensor in plan.layout.tensors)
-
-    def drain(until: int) -> None:
-        nonlocal done
-        while len(begun) > until:
-            name, job = begun.popleft()
-            made = job.result()
-            writing.put(made.blocks.data)
-            before = sums.get(name, (0.0, 0.0))
-            sums[name] = (before[0] + made.squared_error, before[1] + made.squared_weights)
-            done += made.blocks.nbytes
-            if on_progress is not None:
-                on_progress(Progress(done, total, name, maker.hint))
-
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="quantize")
-    try:
-        with (
-            ByteReader() as reader,
-            Background(writer.append, _QUEUED, "write") as writing,
-            Background(hashes.update, _QUEUED, "hash") as hashing,
-        ):
-            for name, job in _jobs(plan, checkpoint, maker, reader, chunk_weights, hashing):
-                begun.append((name, pool.submit(job)))
-                drain(ahead - 1)
-            drain(0)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return sums
+    file: BinaryIO,
+    recorder: Recorder | None = None,
+    begun: Begun | None = None,
+) -> tuple[Sums, str]:
+    """All weights, into the file: what was measured of each tensor, and the file's sha256."""
+    if begun is not None:
+        hashes.go_on(begun.digests, begun.mark.at[1], begun.mark.state)
+    is_hashed = hashes.are_known or recorder is not None
+    writer = Writer(file, plan.layout, is_hashed, (begun.mark.written, begun.prefix) if begun else None)
+    sums = Stream(checkpoint, plan.tensors, maker, writer, hashes, on_progress, recorder, begun).run(threads)
+    found = strings(list(hashes.finish().values()))
+    return sums, writer.finish(None if hashes.are_known else plan.layout.with_value(HASHES_KEY, found).header)
 
 
-def _jobs(
-    plan: Plan,
-    checkpoint: Checkpoint,
-    maker: "Maker",
-    reader: ByteReader,
-    chunk_weights: int,
-    hashing: "Background[tuple[Path, bytes]]",
-) -> Iterator[tuple[str, "Callable[[], Made]"]]:
-    """(tensor's name, what makes a chunk of it) in the order of the file. What is read is hashed, too."""
-    for tensor in plan.tensors:
-        if isinstance(tensor, ConstantTensor):
-            yield tensor.name, partial(maker.constant, tensor)
-    planned = (tensor for tensor in plan.tensors if isinstance(tensor, PlannedTensor))
-    for piece in pieces(planned, checkpoint.weights, chunk_weights):
-        data = reader.read(piece.path, piece.offset, piece.nbytes)
-        hashing.put((piece.path, data))
-        if piece.tensor is not None:
-            yield piece.tensor.name, partial(maker.make, piece.tensor, piece.first_row, data, _scales(piece, reader))
+def _work_of(plan: Plan, checkpoint: Checkpoint, provenance: Provenance, measure: bool) -> str:
+    """A hash of all that decides on the output's bytes, and of how they are recorded."""
+    files = []
+    for path, size in checkpoint.weights.items():
+        told = provenance.hub_sha256.get(path.name)
+        changed = path.stat().st_mtime_ns if told is None and path.is_file() else None
+        files.append((path.name, size, told, changed))
+    sources = [
+        (t.name, t.head_rows, _place(t.source), t.scale and (_place(t.scale.source), t.scale.block))
+        for t in plan.tensors
+        if isinstance(t, PlannedTensor)
+    ]
+    header = hashlib.sha256(plan.layout.header).hexdigest()
+    return hashlib.sha256(json.dumps([REVISION, header, measure, files, sources]).encode()).hexdigest()
 
 
-def _scales(piece: Piece, reader: ByteReader) -> bytes | None:
-    """The scales of a piece's rows, if it has any: whole rows of blocks."""
-    if piece.tensor is None or piece.tensor.scale is None:
-        return None
-    scales, rows = piece.tensor.scale.source, piece.tensor.scale.block[0]
-    n_rows = piece.nbytes * piece.tensor.shape[0] // piece.tensor.source.nbytes
-    first, last = piece.first_row // rows, (piece.first_row + n_rows - 1) // rows
-    row_bytes = scales.nbytes // -(-piece.tensor.shape[0] // rows)
-    return reader.read(scales.path, scales.offset + first * row_bytes, (last + 1 - first) * row_bytes)
+def _place(source: SourceTensor) -> tuple[str, str, int, int]:
+    return source.path.name, source.dtype, source.offset, source.nbytes
 
 
 def _remarks(plan: Plan, checkpoint: Checkpoint, hint: str) -> tuple[str, ...]:
@@ -243,10 +222,10 @@ def _remarks(plan: Plan, checkpoint: Checkpoint, hint: str) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _tensor_reports(plan: Plan, sums: dict[str, tuple[float, float]]) -> tuple[TensorReport, ...]:
+def _tensor_reports(plan: Plan, sums: Mapping[str, tuple[float, float]]) -> tuple[TensorReport, ...]:
     reports = []
     for tensor, kind in zip(plan.tensors, plan.kinds, strict=True):
-        error, size = sums[tensor.name]
+        error, size = sums.get(tensor.name, (0.0, 0.0))
         relative = math.sqrt(error / size) if size > 0 else 0.0
         reports.append(
             TensorReport(tensor.name, kind.name, tensor.shape, kind.nbytes(math.prod(tensor.shape)), relative)
@@ -269,14 +248,19 @@ def _usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _is_base(name: str, folder: Path) -> bool:
-    """Whether a model's name, or its folder's (a hub's cache hides it two levels up), calls it a base model.
+def _is_base(name: str, folder: Path, repo: str | None) -> bool:
+    """Whether a model's name, its repo's, or its folder's (a hub's cache hides it two levels up) says base model.
 
     No file of a checkpoint tells: base models come with the tokenizer of the instruct ones. The base models of
     Mistral 7B are those whose names do not say "instruct".
     """
     parts = folder.resolve().parts
-    names = (name, parts[-1], *(part for part in parts[-3:-2] if part.startswith("models--")))
+    names = (
+        name,
+        (repo or "").rsplit("/", 1)[-1],
+        parts[-1],
+        *(part for part in parts[-3:-2] if part.startswith("models--")),
+    )
     words = [re.split(r"[^a-z0-9.]+", text.lower()) for text in names]
     if any("base" in of_name for of_name in words):
         return True
@@ -284,7 +268,7 @@ def _is_base(name: str, folder: Path) -> bool:
     return is_7b and not any("instruct" in text.lower() for text in names)
 
 
-def _refuse_inside(source: Path, destination: Path, weights: Sequence[Path]) -> None:
+def _refuse_inside(source: Path, destination: Path, weights: Iterable[Path]) -> None:
     inside, outside = destination.resolve(), source.resolve()
     if inside == outside or outside in inside.parents:
         raise UsageError(f"{destination} is inside the checkpoint {source}: write the file elsewhere")

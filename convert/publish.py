@@ -34,19 +34,25 @@ def published(destination: Path, size_bytes: int = 0) -> Iterator[BinaryIO]:
     written. StorageError if another process is writing the same destination, if the disk is full, or if a write, the
     sync or the rename fails.
     """
+    with storage_errors(destination), claimed(hidden_name(destination, "part")) as claim:
+        reserve(claim.handle, size_bytes)
+        file = open(claim.handle, "wb", closefd=False)  # noqa: SIM115  (the claim closes it)
+        try:
+            yield file
+            file.flush()
+            os.fsync(claim.handle)
+        finally:
+            with contextlib.suppress(OSError):  # bytes that found no place: said already, or in vain
+                file.close()
+        claim.move_to(destination)
+        sync_folder(destination.parent)
+
+
+@contextlib.contextmanager
+def storage_errors(destination: Path) -> Iterator[None]:
+    """What goes wrong while `destination` is written, as a StorageError of one line."""
     try:
-        with claimed(_part_of(destination)) as claim:
-            _reserve(claim.handle, size_bytes)
-            file = open(claim.handle, "wb", closefd=False)  # noqa: SIM115  (the claim closes it)
-            try:
-                yield file
-                file.flush()
-                os.fsync(claim.handle)
-            finally:
-                with contextlib.suppress(OSError):  # bytes that found no place: said already, or in vain
-                    file.close()
-            claim.move_to(destination)
-            sync_folder(destination.parent)
+        yield
     except LockedError:
         raise StorageError(
             f"{destination} is being written by another minichat; wait for it, or choose another name"
@@ -61,11 +67,22 @@ def published(destination: Path, size_bytes: int = 0) -> Iterator[BinaryIO]:
 
 def check_destination(destination: Path, size_bytes: int) -> None:
     """StorageError if `destination` cannot be a file, or its disk has less than `size_bytes` free."""
+    check_place(destination)
+    check_room(destination, size_bytes)
+
+
+def check_place(destination: Path) -> None:
+    """StorageError if `destination` cannot be a file."""
     folder = destination.parent
     if not folder.is_dir():
         raise StorageError(f"the folder {folder} does not exist: make it, or choose another place")
     if destination.exists() and not destination.is_file():  # a folder, or a device that would be renamed over
         raise StorageError(f"{destination} is no file: name a file to write")
+
+
+def check_room(destination: Path, size_bytes: int) -> None:
+    """StorageError if the disk of `destination` has less than `size_bytes` free."""
+    folder = destination.parent
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -90,19 +107,20 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _part_of(destination: Path) -> Path:
-    """
-    >>> _part_of(Path("models/a.gguf")).as_posix()
+def hidden_name(destination: Path, kind: str) -> Path:
+    """Where what belongs to an unfinished file stands, beside its destination.
+
+    >>> hidden_name(Path("models/a.gguf"), "part").as_posix()
     'models/.a.gguf.part'
     """
     name = destination.name
     if len(os.fsencode(name)) > _MAX_NAME_BYTES:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return destination.with_name(f".{name}.part")
+    return destination.with_name(f".{name}.{kind}")
 
 
-def _reserve(handle: int, size_bytes: int) -> None:
-    """Take `size_bytes` of disk for a file whose length stays 0. OSError if there is not so much.
+def reserve(handle: int, size_bytes: int) -> None:
+    """Take `size_bytes` of disk for a file, whose length stays as it is. OSError if there is not so much.
 
     Linux's own call: `os.posix_fallocate` makes the file longer at once, and where a file system cannot reserve, it
     writes to every block instead.

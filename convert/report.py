@@ -6,12 +6,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the output is: bytes made, bytes in all, and the tensor under way. `hint`: how it would go faster."""
+    """How far the output is: bytes made, bytes in all, and the tensor under way. `hint`: how it would go faster.
+
+    `source_done_bytes`, `source_total_bytes`: of the files of weights, those read, with what was read before an
+    interruption, and all.
+    """
 
     done_bytes: int
     total_bytes: int
     tensor: str
     hint: str = ""
+    source_done_bytes: int = 0
+    source_total_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ Offsets count from the start of the data, and the tensors fill it without gaps. 
 
 import json
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from convert.files import WeightFiles
 from quant.errors import CheckpointError
 
 _MAX_HEADER_BYTES = 16 << 20  # a hundred times that of the largest models; the format itself allows 100 MB
@@ -37,22 +37,18 @@ class SourceTensor:
     nbytes: int
 
 
-def read_header(path: Path) -> list[SourceTensor]:
+def read_header(path: Path, files: WeightFiles) -> list[SourceTensor]:
     """The tensors of a safetensors file, in the order of their bytes. CheckpointError if the file is not sound.
 
     Names are short and printable: errors may show them.
     """
-    try:
-        with path.open("rb") as file:
-            file_bytes = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            if file_bytes < 8 or length > file_bytes - 8:
-                raise CheckpointError(f"{path} is cut short or is no safetensors file: fetch it again")
-            if length > _MAX_HEADER_BYTES:
-                raise CheckpointError(f"{path} has a header of {length} bytes: it is damaged; fetch it again")
-            text = file.read(length)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    file_bytes = files.size(path)
+    length = int.from_bytes(files.read(path, 0, 8), "little") if file_bytes >= 8 else file_bytes
+    if length > file_bytes - 8:
+        raise CheckpointError(f"{path} is cut short or is no safetensors file: fetch it again")
+    if length > _MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path} has a header of {length} bytes: it is damaged; fetch it again")
+    text = files.read(path, 8, length)
     tensors = [_tensor(path, 8 + length, name, entry) for name, entry in _entries(path, text)]
     tensors.sort(key=lambda t: (t.offset, t.nbytes))
     end = 8 + length

@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Any
 
-from convert.checkpoint import read_json
+from convert.fields import read_json
 from convert.gguf_writer import Value, f32, i32
 
 _KEYS = {"temperature": ("temp", 100), "top_p": ("top_p", 1), "min_p": ("min_p", 1)}

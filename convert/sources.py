@@ -4,13 +4,13 @@ Weights are read from front to back, each file once: a disk, or a server, gives 
 off on the way. Where the hub has told a file's sha256 (`convert.provenance`), a file that is another one is refused.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from convert.checkpoint import Checkpoint
 from convert.digest import sha256_of
+from convert.sha256 import PlainSha256, resumable_sha256
 from convert.tensors import PlannedTensor
 from quant.errors import CheckpointError
 
@@ -36,27 +36,33 @@ class Piece:
     first_row: int = 0
 
 
-def in_file_order(tensors: Iterable[PlannedTensor], weights: tuple[Path, ...]) -> list[PlannedTensor]:
+def in_file_order(tensors: Iterable[PlannedTensor], weights: Iterable[Path]) -> list[PlannedTensor]:
     """Tensors as their bytes follow each other."""
     place = {path: n for n, path in enumerate(weights)}
     return sorted(tensors, key=lambda tensor: (place[tensor.source.path], tensor.source.offset))
 
 
-def pieces(tensors: Iterable[PlannedTensor], weights: tuple[Path, ...], chunk_weights: int) -> Iterator[Piece]:
-    """All bytes of the files of weights, once and in order. `tensors` are in the order of the files.
+def pieces(
+    tensors: Iterable[PlannedTensor], weights: Mapping[Path, int], chunk_weights: int, begin: tuple[int, int] = (0, 0)
+) -> Iterator[Piece]:
+    """All bytes of the files of weights (file -> size), once and in order. `tensors` are in the order of the files.
 
-    A tensor comes in pieces of about `chunk_weights` weights: whole rows, and whole heads of Q and K.
+    A tensor comes in pieces of about `chunk_weights` weights: whole rows, and whole heads of Q and K. `begin`: (number
+    of the file, offset in it) where a piece ended, to begin with the one that follows.
     """
     of_file: dict[Path, list[PlannedTensor]] = {path: [] for path in weights}
     for tensor in tensors:
         of_file[tensor.source.path].append(tensor)
-    for path, here in of_file.items():
-        place = 0
+    for number, (path, here) in enumerate(of_file.items()):
+        if number < begin[0]:
+            continue
+        first = begin[1] if number == begin[0] else 0
+        place = first
         for tensor in here:
             yield from _skipped(path, place, tensor.source.offset)
-            yield from _rows(tensor, chunk_weights)
-            place = tensor.source.offset + tensor.source.nbytes
-        yield from _skipped(path, place, path.stat().st_size)
+            yield from _rows(tensor, chunk_weights, first)
+            place = max(place, tensor.source.offset + tensor.source.nbytes)
+        yield from _skipped(path, place, weights[path])
 
 
 def _skipped(path: Path, begin: int, end: int) -> Iterator[Piece]:
@@ -64,21 +70,38 @@ def _skipped(path: Path, begin: int, end: int) -> Iterator[Piece]:
         yield Piece(path, offset, min(_SKIP_BYTES, end - offset))
 
 
-def _rows(tensor: PlannedTensor, chunk_weights: int) -> Iterator[Piece]:
+def _rows(tensor: PlannedTensor, chunk_weights: int, begin: int) -> Iterator[Piece]:
+    """The rows that do not stand before the offset `begin`, where a row begins if it is in this tensor."""
     n_rows = tensor.shape[0] if len(tensor.shape) > 1 else 1
     row_bytes, unit = tensor.source.nbytes // n_rows, tensor.head_rows or 1
     step = max(1, chunk_weights // (tensor.shape[-1] * unit)) * unit
-    for first in range(0, n_rows, step):
+    done = max(0, begin - tensor.source.offset) // row_bytes
+    for first in range(done, n_rows, step):
         count = min(step, n_rows - first)
         yield Piece(tensor.source.path, tensor.source.offset + first * row_bytes, count * row_bytes, tensor, first)
 
 
-class SourceHashes:
-    """The sha256 of every file of a checkpoint that says anything: small ones at once, weights as they pass."""
+class SourceMismatch(CheckpointError):  # noqa: N818  (what is the matter, not that something is)
+    """A file that is not what the hub told; `path` names it."""
 
-    def __init__(self, checkpoint: Checkpoint, told: Mapping[str, str]) -> None:
-        self._told = told
-        self._weights = {path: hashlib.sha256() for path in checkpoint.weights}
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is not the file that the hub has (its sha256 differs): fetch it again")
+        self.path = path
+
+
+class SourceHashes:
+    """The sha256 of every file of a checkpoint that says anything: small ones at once, weights as they pass.
+
+    Files of weights pass in their order, each from front to back. With `resumable` a hash can be taken up again
+    half-way (`convert.sha256`). SourceMismatch as soon as a file is known not to be what the hub `told`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, told: Mapping[str, str], resumable: bool = False) -> None:
+        self._told, self._sizes = told, checkpoint.weights
+        self._paths = list(checkpoint.weights)
+        self._new_hash = resumable_sha256 if resumable else PlainSha256
+        self._found: list[str] = []  # of the files of weights that have passed
+        self._hash, self._offset = self._new_hash(), 0  # of the one that is passing
         names = [name for name in _DESCRIPTIONS if (checkpoint.folder / name).is_file()]
         self._small: dict[str, str] = {}
         for path in [*(checkpoint.folder / name for name in names), checkpoint.tokenizer]:
@@ -91,25 +114,49 @@ class SourceHashes:
     @property
     def expected(self) -> dict[str, str]:
         """What is known before the weights are read, by file name; zeros where it is not."""
-        return self._small | {path.name: self._told.get(path.name, _UNKNOWN) for path in self._weights}
+        return self._small | {path.name: self._told.get(path.name, _UNKNOWN) for path in self._paths}
 
     @property
     def are_known(self) -> bool:
         """Whether the hub has told the hashes of all weights."""
-        return all(path.name in self._told for path in self._weights)
+        return all(path.name in self._told for path in self._paths)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """How far the weights have passed: (number of the file, offset in it)."""
+        return len(self._found), self._offset
+
+    @property
+    def found(self) -> Sequence[str]:
+        """The sha256 of the files of weights that have passed whole."""
+        return self._found
+
+    def state(self) -> bytes | None:
+        """Of the hash of the file that is passing; None if it cannot be taken up there."""
+        return self._hash.state() if self._offset else b""
+
+    def go_on(self, found: Sequence[str], offset: int, state: bytes) -> None:
+        """Take up where the weights had passed that far."""
+        self._found, self._offset = list(found), offset
+        self._hash = self._new_hash()
+        if offset:
+            self._hash.set_state(state, offset)
 
     def update(self, piece: tuple[Path, bytes]) -> None:
         """The next bytes of a file of weights."""
         path, data = piece
-        self._weights[path].update(data)
+        self._hash.update(data)
+        self._offset += len(data)
+        if self._offset == self._sizes[path]:
+            digest = self._hash.hexdigest()
+            self._compare(path, digest)
+            self._found.append(digest)
+            self._hash, self._offset = self._new_hash(), 0
 
     def finish(self) -> dict[str, str]:
-        """All hashes, once all weights have passed. CheckpointError for a file that is not what the hub told."""
-        found = {path.name: digest.hexdigest() for path, digest in self._weights.items()}
-        for path in self._weights:
-            self._compare(path, found[path.name])
-        return self._small | found
+        """All hashes, once all weights have passed."""
+        return self._small | {path.name: digest for path, digest in zip(self._paths, self._found, strict=True)}
 
     def _compare(self, path: Path, found: str) -> None:
         if self._told.get(path.name, found) != found:
-            raise CheckpointError(f"{path} is not the file that the hub has (its sha256 differs): fetch it again")
+            raise SourceMismatch(path)

@@ -13,7 +13,7 @@ import binascii
 from pathlib import Path
 from typing import Any
 
-from convert.checkpoint import read_json
+from convert.fields import read_json
 from convert.vocab import TokenType, Vocabulary
 from quant.errors import CheckpointError
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from convert.checkpoint import same_bytes
 from convert.config import ModelConfig
+from convert.files import WeightFiles
 from convert.quantization import DTYPES as SCALED_DTYPES
 from convert.quantization import NEEDLESS, Scale, scale_of
 from convert.safetensors_file import SourceTensor
@@ -100,16 +101,22 @@ class TensorPlan:
 
 
 def plan_tensors(
-    config: ModelConfig, found: Mapping[str, SourceTensor], native: bool = False, block: tuple[int, int] | None = None
+    config: ModelConfig,
+    found: Mapping[str, SourceTensor],
+    native: bool = False,
+    block: tuple[int, int] | None = None,
+    files: WeightFiles | None = None,
 ) -> TensorPlan:
     """All tensors of the GGUF. `block`: the rows and columns that share a scale, if 8-bit weights come in blocks.
+
+    `files`: who reads the weights, for a head that is said to be the embedding; without, it is taken to be that.
 
     CheckpointError if a source tensor is missing, has another shape than the configuration says, a type that cannot be
     read, or belongs nowhere.
     """
     file = "params.json" if native else "config.json"
     tensors, seeing = _parted(found)
-    config = _with_own_head(config, tensors, native)
+    config = _with_own_head(config, tensors, native, files)
     planned = []
     for name, source_name, shape, head_rows in _expected(config, native):
         source = tensors.get(source_name)
@@ -182,10 +189,14 @@ def _expected(config: ModelConfig, native: bool) -> list[tuple[str, str, tuple[i
     ]
 
 
-def _with_own_head(config: ModelConfig, tensors: Mapping[str, SourceTensor], native: bool) -> ModelConfig:
+def _with_own_head(
+    config: ModelConfig, tensors: Mapping[str, SourceTensor], native: bool, files: WeightFiles | None
+) -> ModelConfig:
     """Untied, if the checkpoint holds a head that is another matrix than the embedding: so do transformers, too."""
     head, embedding = (tensors.get(f"{_ENDS[part][native]}.weight") for part in ("output", "token_embd"))
-    if not config.tied_embeddings or head is None or embedding is None or same_bytes(head, embedding):
+    if not config.tied_embeddings or head is None or embedding is None:
+        return config
+    if files is None or same_bytes(head, embedding, files):
         return config
     return replace(config, tied_embeddings=False)
 

@@ -1,11 +1,13 @@
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoints import SHARDED, config, random_tensors, write_checkpoint, write_native
 
-from convert.checkpoint import ByteReader, open_checkpoint, read_json
+from convert.checkpoint import open_checkpoint
+from convert.fields import read_json
 from quant.errors import CheckpointError
 
 
@@ -32,7 +34,7 @@ def test_rows_are_those_that_were_written(tmp_path: Path, shards: int, dtype: st
     assert [path.name for path in checkpoint.weights] == sorted(
         p.name for p in (tmp_path / "model").glob("*.safetensors")
     )
-    with ByteReader() as reader:
+    with closing(checkpoint.files) as reader:
         for name, values in tensors.items():
             source = checkpoint.tensors[name]
             assert (source.dtype, source.shape) == (dtype, values.shape)
@@ -169,10 +171,14 @@ def test_json_of_absurd_size_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_shrinks_while_it_is_read(sharded: Path) -> None:
-    source = open_checkpoint(sharded).tensors["lm_head.weight"]
+    checkpoint = open_checkpoint(sharded)
+    source = checkpoint.tensors["lm_head.weight"]
     with source.path.open("r+b") as file:
         file.truncate(source.offset + 100)
-    with ByteReader() as reader, pytest.raises(CheckpointError, match=r"safetensors became shorter while it was read"):
+    with (
+        closing(checkpoint.files) as reader,
+        pytest.raises(CheckpointError, match=r"safetensors became shorter while it was read"),
+    ):
         reader.read(source.path, source.offset, source.nbytes)
 
 
@@ -181,6 +187,6 @@ def test_large_reads_come_whole(tmp_path: Path) -> None:
     tensors = random_tensors(settings, "F32")
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "model", settings, tensors))
     source = checkpoint.tensors["lm_head.weight"]
-    with ByteReader() as reader:
+    with closing(checkpoint.files) as reader:
         data = reader.read(source.path, source.offset, source.nbytes)
     assert np.array_equal(np.frombuffer(data, np.float32).reshape(3000, 256), tensors["lm_head.weight"])

@@ -26,7 +26,7 @@ from checkpoints import (
 )  # fmt: skip
 from numpy.typing import NDArray
 
-from convert import pipeline
+from convert import stream
 from convert.dequantize import float8_values
 from convert.gguf_file import read_header
 from convert.pipeline import convert
@@ -202,7 +202,7 @@ def test_every_way_to_scale(tmp_path: Path, dtype: str, kind: str, monkeypatch: 
     for target in ("f32", "q4_K_M", "fp16"):
         expected = made(reference, target)
         for chunk_weights in (1 << 20, 20_000, 1):
-            monkeypatch.setattr(pipeline, "_CHUNK_WEIGHTS", chunk_weights)
+            monkeypatch.setattr(stream, "_CHUNK_WEIGHTS", chunk_weights)
             assert same(made(source, target), expected)
 
 

@@ -12,9 +12,10 @@ import pytest
 from checkpoints import SHARDED, config, random_tensors, write_checkpoint
 from refusals import assert_untouched
 
-from convert import pipeline
+from convert import stream
 from convert.gguf_file import read_header
-from convert.pipeline import Progress, convert
+from convert.pipeline import convert
+from convert.report import Progress
 from quant.errors import CheckpointError
 from quant.types import parse_target
 
@@ -226,6 +227,6 @@ def test_the_template_and_base_models(
 def test_pieces_and_threads_do_not_change_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digests = set()
     for chunk_weights, threads in ((1 << 20, 2), (1 << 20, 1), (1, 3), (5000, 2), (100_000, 64)):
-        monkeypatch.setattr(pipeline, "_CHUNK_WEIGHTS", chunk_weights)
+        monkeypatch.setattr(stream, "_CHUNK_WEIGHTS", chunk_weights)
         digests.add(convert(SHARDED, tmp_path / "a.gguf", "q4_K_M", threads=threads).sha256)
     assert len(digests) == 1

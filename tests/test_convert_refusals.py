@@ -13,7 +13,9 @@ from checkpoints import SHARDED, config, random_tensors, tekken, write_checkpoin
 from refusals import assert_untouched
 
 from convert import pipeline
-from convert.pipeline import Progress, convert
+from convert.files import LocalFiles
+from convert.pipeline import convert
+from convert.report import Progress
 from quant.errors import CheckpointError, MinichatError, QuantError, StorageError, UsageError
 
 
@@ -137,8 +139,8 @@ def test_a_read_error_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise OSError(5, "Input/output error")
         return real(*_)
 
-    real = pipeline.ByteReader._read_at
-    monkeypatch.setattr(pipeline.ByteReader, "_read_at", fail)
+    real = LocalFiles._read_at
+    monkeypatch.setattr(LocalFiles, "_read_at", fail)
     message = r"model-0000\d-of-00003.safetensors cannot be read: Input/output error"
     assert_untouched(SHARDED, tmp_path / "out" / "a.gguf", CheckpointError, message)
 

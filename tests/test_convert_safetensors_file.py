@@ -2,6 +2,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,18 @@ import numpy as np
 import pytest
 from checkpoints import SHARDED, write_safetensors
 
-from convert.safetensors_file import read_header
+from convert.files import LocalFiles
+from convert.safetensors_file import SourceTensor
+from convert.safetensors_file import read_header as read_header_of
 from quant.errors import CheckpointError
 
 A = np.arange(6, dtype=np.float32).reshape(2, 3)
 B = np.ones((4,), np.float16)
+
+
+def read_header(path: Path) -> list[SourceTensor]:
+    with closing(LocalFiles(path.parent)) as files:
+        return read_header_of(path, files)
 
 
 def test_names_shapes_and_places(tmp_path: Path) -> None:

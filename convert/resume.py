@@ -1,0 +1,223 @@
+"""A conversion that an interruption does not undo: the file so far (".<name>.part") and its journal (".<name>.journal")
+stay beside the destination, and the next conversion of the same things to the same place goes on.
+
+Nothing that is there is believed: the journal's lines bear checks (`convert.journal`), the part is read and hashed up
+to each mark, and work goes on after the last one where this agrees. What is torn, damaged or of another work is made
+again. At most 8 MiB of weights that were read are read again after a kill: `_IN_FLIGHT_BYTES` that were on their way,
+and what was written since the last mark.
+
+The journal stays beside the finished file, too, until `discard`: so the file is not made again if its owner is
+interrupted before it is where it belongs. Whoever converts so holds a lock of his own; none is taken here.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from convert.digest import sha256_of
+from convert.gguf_writer import Layout
+from convert.journal import Journal, Mark
+from convert.publish import check_place, check_room, hidden_name, reserve, storage_errors, sync_folder
+from convert.sha256 import resumable_sha256
+from convert.sources import SourceHashes, SourceMismatch
+from quant.errors import QuantError, StorageError
+
+IN_FLIGHT_BYTES = 6 << 20
+_LAG_BYTES = 1 << 20  # at most, from one mark to the next
+_PART_BYTES = 1 << 20
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def discard(destination: Path) -> None:
+    """Remove what an unfinished conversion to `destination` left, and the journal of a finished one."""
+    for path in (_part_of(destination), _journal_of(destination)):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def on_disk(destination: Path) -> int:
+    """How many bytes of the disk an unfinished conversion holds already."""
+    try:
+        stat = _part_of(destination).stat()
+    except OSError:
+        return 0
+    return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How far earlier runs came: to `mark`. `digests`: sha256 of the files before it; `prefix`: of what is written."""
+
+    mark: Mark
+    digests: Sequence[str]
+    prefix: "hashlib._Hash"
+    sums: Mapping[str, tuple[float, float]]
+
+
+class Recorder:
+    """Marks in the journal what has been hashed and written. One thread tells of each, of the same pieces in order.
+
+    `in_flight`: bytes of weights that were read and have not been both hashed and written.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._hashed: deque[tuple[int, tuple[int, int], bytes | None, str]] = deque()
+        self._written: deque[tuple[int, str, Mapping[str, tuple[float, float]]]] = deque()
+        self._sums: dict[str, tuple[float, float]] = {}  # since the last mark
+        self._lag = 0
+        self.in_flight = 0
+
+    def read(self, n_bytes: int) -> None:
+        """A piece of so many bytes has been read."""
+        with self._lock:
+            self.in_flight += n_bytes
+
+    def hashed(self, n_bytes: int, hashes: SourceHashes) -> None:
+        """The next piece has been hashed."""
+        number, offset = hashes.place
+        digest = hashes.found[number - 1] if number and not offset else ""
+        with self._lock:
+            self._hashed.append((n_bytes, (number, offset), hashes.state(), digest))
+            self._pair()
+
+    def written(self, n_bytes: int, sha256: str, sums: Mapping[str, tuple[float, float]]) -> None:
+        """The output with what became of the next piece, `n_bytes` with this sha256, is in the system's hands."""
+        with self._lock:
+            self._written.append((n_bytes, sha256, sums))
+            self._pair()
+
+    def _pair(self) -> None:
+        while self._hashed and self._written:
+            n_bytes, at, state, digest = self._hashed.popleft()
+            written, sha256, sums = self._written.popleft()
+            self._sums |= sums
+            self._lag += n_bytes
+            if digest or (state is not None and self._lag >= _LAG_BYTES):
+                self._journal.append(Mark(at, written, sha256, state or b"", digest, self._sums))
+                self._sums, self._lag = {}, 0
+            self.in_flight -= n_bytes
+
+
+@dataclass
+class Resumed:
+    """An unfinished conversion, or one that is `made`: then that is the file's sha256, and nothing is left to do.
+
+    `file` is open for reading and writing. Whoever goes on sets `made` at the end.
+    """
+
+    file: BinaryIO
+    recorder: Recorder
+    begun: Begun | None
+    sums: Mapping[str, tuple[float, float]]
+    made: str | None = None
+
+
+@contextlib.contextmanager
+def resumed(destination: Path, layout: Layout, work: str, weights: Sequence[Path]) -> Iterator[Resumed]:
+    """Go on with the conversion called `work`, a hash of all that decides on the output's bytes.
+
+    The file becomes `destination` when the block ends without an exception. After one, what is there stays, but for
+    what a StorageError or a QuantError leaves; after a SourceMismatch, as it was where the bad file begins.
+    """
+    try:
+        check_place(destination)
+        with storage_errors(destination), contextlib.ExitStack() as stack:
+            journal = Journal(_journal_of(destination), work)
+            stack.callback(journal.close)
+            recorder = Recorder(journal)
+            sums = {name: values for mark in journal.marks for name, values in mark.sums.items()}
+            if journal.made and _is_file(destination, layout.file_bytes, journal.made):
+                with destination.open("rb") as made:
+                    yield Resumed(made, recorder, None, sums, journal.made)
+                return
+            check_room(destination, max(0, layout.file_bytes - on_disk(destination)))
+            part = _part_of(destination)
+            file = stack.enter_context(os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666), "r+b"))
+            if journal.made and _is_file(part, layout.file_bytes, journal.made):
+                unfinished = Resumed(file, recorder, None, sums, journal.made)
+            else:
+                begun = _last_sound(journal.marks, file, layout)
+                journal.cut(begun.mark.at if begun else (0, 0))
+                file.truncate(begun.mark.written if begun else 0)
+                reserve(file.fileno(), layout.file_bytes)
+                file.seek(0)
+                unfinished = Resumed(file, recorder, begun, begun.sums if begun else {})
+            try:
+                yield unfinished
+            except SourceMismatch as error:
+                journal.cut((weights.index(error.path), 0))
+                raise
+            _publish(file, destination, journal, unfinished.made)
+    except (StorageError, QuantError):
+        discard(destination)
+        raise
+
+
+def _publish(file: BinaryIO, destination: Path, journal: Journal, made: str | None) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    if made is not None and journal.made is None:
+        journal.append_made(made)
+    file.close()  # Windows renames no open file
+    _part_of(destination).replace(destination)
+    sync_folder(destination.parent)
+
+
+def _last_sound(marks: Sequence[Mark], file: BinaryIO, layout: Layout) -> Begun | None:
+    """The last mark that work can go on from: the file's bytes up to it are those that were written."""
+    prefix, place = hashlib.sha256(layout.header), len(layout.header)
+    file.seek(place)
+    last, digests = None, list[str]()
+    sums: dict[str, tuple[float, float]] = {}
+    for mark in marks:
+        if not place <= mark.written <= layout.file_bytes or not _feed(prefix, file, mark.written - place):
+            break
+        place = mark.written
+        digests += [mark.digest] if mark.digest else []
+        sums |= mark.sums
+        if prefix.hexdigest() != mark.sha256 or len(digests) != mark.at[0]:
+            break
+        if _can_be_taken_up(mark):
+            last = Begun(mark, tuple(digests), prefix.copy(), dict(sums))
+    return last
+
+
+def _feed(digest: "hashlib._Hash", file: BinaryIO, n_bytes: int) -> bool:
+    """Hash the next bytes of a file. Whether it has so many."""
+    while n_bytes:
+        data = file.read(min(n_bytes, _PART_BYTES))
+        if not data:
+            return False
+        digest.update(data)
+        n_bytes -= len(data)
+    return True
+
+
+def _can_be_taken_up(mark: Mark) -> bool:
+    if not mark.at[1]:
+        return True
+    try:
+        resumable_sha256().set_state(mark.state, mark.at[1])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_file(path: Path, n_bytes: int, sha256: str) -> bool:
+    return path.is_file() and path.stat().st_size == n_bytes and sha256_of(path) == sha256
+
+
+def _part_of(destination: Path) -> Path:
+    return hidden_name(destination, "part")
+
+
+def _journal_of(destination: Path) -> Path:
+    return hidden_name(destination, "journal")
