@@ -1,0 +1,244 @@
+"""Bytes from a hub: one range, a small file, many ranges in a row, or a large file onto the disk.
+
+Over http.client, and not the client that huggingface_hub brings: see `connection`. Drops, stalls, refusals for a while
+and links that have expired are met with new tries that go on where the last one ended (`patience`); what was changed in
+between is never spliced (`source`); whatever has a hash is compared with it.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import stat
+import weakref
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from minichat.hub import environment
+from minichat.hub.connection import Connections
+from minichat.hub.listing import RemoteFile, Repo
+from minichat.hub.patience import DEFAULT_PATIENCE, Patience, Pause
+from minichat.hub.source import Source
+from minichat.hub.stream import Stream
+from minichat.terminal.sanitize import clean_line
+from quant.errors import DataError, NetworkError, StorageError
+
+__all__ = ["Hub", "Patience", "discard"]
+
+MAX_SMALL_BYTES = 64 << 20
+CONNECTIONS = 8
+_BLOCK_BYTES = 1 << 20
+_WINDOW_BYTES = 12 << 20  # of a download: what a kill may lose, below 16 MiB
+_READ_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Hub:
+    """A hub, as one person sees it: HF_ENDPOINT's with HF_TOKEN or the stored login, unless told otherwise.
+
+    Its connections are kept alive: use it for all of a pull, in a `with`. May be used by several threads. NetworkError
+    if HF_HUB_OFFLINE is set, UsageError for an endpoint or token that cannot be one.
+    """
+
+    def __init__(
+        self,
+        patience: Patience = DEFAULT_PATIENCE,
+        *,
+        endpoint: str | None = None,
+        token: str | None = None,
+        connections: int = CONNECTIONS,
+        block_bytes: int = _BLOCK_BYTES,
+    ) -> None:
+        environment.check_online()
+        self.endpoint = endpoint or environment.endpoint()
+        self._token = token or environment.token()
+        self._patience = patience
+        self._n_connections = connections
+        self._block_bytes = block_bytes
+        self._connections = Connections(patience)
+        self._pause = Pause()
+        self._sources: dict[tuple[str, str, RemoteFile], Source] = {}
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+    def __enter__(self) -> "Hub":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all transfers and closes all connections."""
+        for stream in list(self._streams):
+            stream.close()
+        self._connections.close()
+
+    def read(self, repo: Repo, file: RemoteFile, offset: int, n_bytes: int) -> bytes:
+        """Exactly `n_bytes` from `offset` on."""
+        with self.stream(repo, [(file, offset, offset + n_bytes)], max(n_bytes, 1)) as pieces:
+            return b"".join(pieces)
+
+    def fetch(self, repo: Repo, file: RemoteFile) -> bytes:
+        """A whole small file, of at most 64 MiB, compared with its hash. It is asked for twice if it does not fit."""
+        if file.size_bytes > MAX_SMALL_BYTES:
+            raise DataError(
+                f"{clean_line(file.name)} of {repo.id} has {file.size_bytes / 1e6:,.0f} MB, which is too much for a "
+                "file that describes a model: choose another repo"
+            )
+        for _ in range(2):
+            data = self.read(repo, file, 0, file.size_bytes)
+            digest = _Digest(file)
+            digest.update(data)
+            if digest.fits():
+                return data
+        raise _damaged(repo, file)
+
+    def stream(self, repo: Repo, ranges: Iterable[tuple[RemoteFile, int, int]], window_bytes: int) -> Stream:
+        """The bytes of `ranges` (file, first byte, the one after the last), in order, several in flight at once.
+
+        At most `window_bytes` are received or asked for but not consumed. Iterate over it in a `with`.
+        """
+        sources = [(self._source(repo, file), begin, end) for file, begin, end in ranges if begin < end]
+        for source, begin, end in sources:
+            if begin < 0 or end > source.file.size_bytes:
+                raise DataError(f"{source.what} ends at {source.file.size_bytes:,} bytes, and {end:,} are needed")
+        stream = Stream(
+            sources,
+            window_bytes=window_bytes,
+            connections=self._n_connections,
+            block_bytes=self._block_bytes,
+            patience=self._patience,
+            pause=self._pause,
+        )
+        self._streams.add(stream)
+        return stream
+
+    def download(
+        self, repo: Repo, file: RemoteFile, part: Path, on_bytes: Callable[[int], None] = lambda _done: None
+    ) -> str:
+        """Fetches a large file into `part`, which is whole and synced at the end; its sha256.
+
+        What `part` holds already is used, if the note beside it ("<part>.json") says that it is of the same content;
+        else it is begun anew. `on_bytes` is told how many bytes of the file are there, each time that it is more, and 0
+        when it is begun anew. What does not fit the hub's hash in the end is fetched anew once; then NetworkError, and
+        nothing is left. StorageError if it cannot be written, and nothing is left if the disk is full. Otherwise part
+        and note stay, for the next time; after success the caller renames the part and calls `discard`.
+        """
+        try:
+            for _ in range(2):
+                digest = self._download(repo, file, part, on_bytes)
+                if digest.fits():
+                    return digest.sha256()
+                discard(part)
+        except OSError as error:
+            if error.errno in _FULL:
+                discard(part)
+                raise StorageError(
+                    f"{part} cannot be written, the disk is full: free some space, then try again"
+                ) from error
+            raise StorageError(f"{part} cannot be written: {error.strerror or error}; choose another place") from error
+        raise _damaged(repo, file)
+
+    def _download(self, repo: Repo, file: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> "_Digest":
+        digest = _Digest(file)
+        handle = _open_part(part, file)
+        try:
+            done = 0
+            while data := os.read(handle, _READ_BYTES):
+                digest.update(data)
+                done += len(data)
+                on_bytes(done)
+            with self.stream(repo, [(file, done, file.size_bytes)], _WINDOW_BYTES) as pieces:
+                for piece in pieces:
+                    _write(handle, piece)
+                    digest.update(piece)
+                    done += len(piece)
+                    on_bytes(done)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        return digest
+
+    def _source(self, repo: Repo, file: RemoteFile) -> Source:
+        key = (repo.id, repo.commit, file)
+        if key not in self._sources:
+            self._sources[key] = Source(self._connections, repo, file, endpoint=self.endpoint, token=self._token)
+        return self._sources[key]
+
+
+def discard(part: Path) -> None:
+    """Removes a part of `download` and its note. OSError is ignored: what cannot be removed is found later."""
+    for path in (part, _note_of(part)):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+class _Digest:
+    """The hashes of a content as it comes, to be compared with what the hub told."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._file = file
+        self._n_bytes = 0
+        self._sha256 = hashlib.sha256()
+        self._git = None
+        if file.sha256 is None and file.git_oid is not None:
+            self._git = hashlib.sha1(b"blob %d\0" % file.size_bytes, usedforsecurity=False)
+
+    def update(self, data: bytes) -> None:
+        self._n_bytes += len(data)
+        self._sha256.update(data)
+        if self._git is not None:
+            self._git.update(data)
+
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def fits(self) -> bool:
+        """Whether it is the content that was looked up, as far as the hub has told of it."""
+        file = self._file
+        if self._git is not None and self._git.hexdigest() != file.git_oid:
+            return False
+        return self._n_bytes == file.size_bytes and file.sha256 in (None, self.sha256())
+
+
+def _note_of(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _open_part(part: Path, file: RemoteFile) -> int:
+    """The part, open for reading and for writing at its end. A part of another content is emptied first."""
+    content = {"size_bytes": file.size_bytes, "sha256": file.sha256, "git_oid": file.git_oid}
+    note = _note_of(part)
+    if not _is_of(part, content):
+        discard(part)
+        beside = note.with_name(note.name + ".new")
+        beside.write_text(json.dumps(content), encoding="utf-8")
+        beside.replace(note)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    return os.open(part, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _is_of(part: Path, content: dict[str, Any]) -> bool:
+    """Whether `part` is a beginning of `content`, as the note beside it says. Without any hash nobody could tell."""
+    try:
+        status = part.lstat()
+        note = _note_of(part).read_bytes()[:4096]
+        is_noted = json.loads(note) == content and (content["sha256"] or content["git_oid"])
+    except (OSError, ValueError, RecursionError):
+        return False
+    return bool(is_noted) and stat.S_ISREG(status.st_mode) and status.st_size <= content["size_bytes"]
+
+
+def _write(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _damaged(repo: Repo, file: RemoteFile) -> NetworkError:
+    return NetworkError(
+        f"{clean_line(file.name)} of {repo.id} does not have the hash that the hub tells: it was damaged on the way or "
+        "changed; try again"
+    )
