@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,15 @@ from minichat.terminal import tables
 from minichat.terminal.output import print_json, say
 from minichat.terminal.render import print_rendering
 from minichat.terminal.sanitize import clean_line
-from minichat.terminal.units import format_bytes
+from minichat.terminal.units import format_ago, format_bytes, format_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
-    from convert.gguf_file import GgufHeader
     from convert.report import Report
+    from minichat.attention import Attention
+    from minichat.importing import Imported
     from minichat.manifest import Manifest
     from minichat.models import Model
     from minichat.store import Removed
@@ -29,11 +30,23 @@ _SHORT_REVISION = 12
 _MAX_TEXT = 1000  # characters of a field: room for a path, not for a flood
 
 
-def show_list(models: Sequence[Manifest], n_damaged: int, as_json: bool) -> None:
+def show_list(
+    models: Sequence[Manifest],
+    n_damaged: int,
+    as_json: bool,
+    used: Callable[[Manifest], datetime | None] = lambda _: None,
+) -> None:
+    """The models in the store. used: when each was last used, `Store.used`."""
     if n_damaged:
         say(f"{n_damaged} of the models here cannot be listed: `minichat verify` tells why", stream=sys.stderr)
+    times = [used(model) for model in models]
     if as_json:
-        print_json([asdict(model) | {"full_name": model.full_name} for model in models])
+        print_json(
+            [
+                asdict(model) | {"full_name": model.full_name, "used": time.isoformat() if time else None}
+                for model, time in zip(models, times, strict=True)
+            ]
+        )
     elif not models and not n_damaged:
         say("no models here yet; try: minichat run demo", stream=sys.stderr)
     else:
@@ -41,47 +54,47 @@ def show_list(models: Sequence[Manifest], n_damaged: int, as_json: bool) -> None
             (
                 m.full_name,
                 format_bytes(m.size_bytes),
-                _parameters(m.parameters),
+                format_parameters(m.parameters),
                 m.target,
                 m.template or "none",
-                m.created[:10],
+                f"{m.context_length:,}" if m.context_length else "unknown",
+                format_ago(time),
             )
-            for m in models
+            for m, time in zip(models, times, strict=True)
         ]
-        tables.print_table(("NAME", "SIZE", "PARAMETERS", "QUANT", "TEMPLATE", "CREATED"), rows, sys.stdout)
+        titles = ("NAME", "SIZE", "PARAMETERS", "QUANT", "TEMPLATE", "CONTEXT", "USED")
+        tables.print_table(titles, rows, sys.stdout)
 
 
 def show_model(model: Model, as_json: bool) -> None:
-    """What a GGUF's header tells. Metadata may hold anything: what is not of its kind counts as missing."""
-    from convert.gguf_file import read_header
-    from minichat.attention import in_words
-
-    header = read_header(model.path)
-    facts = {"name": model.name, "file": str(model.path), "size_bytes": header.file_bytes, **_header_facts(header)}
-    attention = facts.pop("attention")
+    """What a GGUF's header tells, and what the store knows of it."""
+    facts, attention = _model_facts(model)
     if as_json:
         print_json(facts | {"attention": asdict(attention) if attention else None})
         return
+    from minichat.attention import in_words
+
     source, bits = facts["source"], facts["bits_per_weight"]
-    licence = dict.fromkeys(filter(None, (facts["licence"], facts["licence_name"], facts["licence_link"])))
     revision = (source["revision"] or "")[:_SHORT_REVISION] if source["repo"] else source["revision"]
     context, vocabulary = facts["context_length"], facts["vocabulary"]
     lines = {
         "name": facts["name"],
         "file": facts["file"],
+        "used in place": facts["linked"],
         "architecture": facts["architecture"],
         "parameters": f"{facts['parameters']:,}",
         "quantization": ", ".join(filter(None, (facts["quantization"], bits and f"{bits:.2f} bits per weight"))),
         "template": facts["template"] or "none: a base model",
         "context length": f"{context:,} tokens" if context else None,
         "attention": in_words(attention) if attention else None,
+        "memory": ", ".join(f"{format_bytes(m['total_bytes'])} at {m['ctx']:,} tokens" for m in facts["memory"]),
         "layers": facts["layers"],
         "width": facts["width"],
         "heads": facts["heads"],
         "kv heads": facts["kv_heads"],
         "vocabulary": f"{vocabulary:,} tokens" if vocabulary else None,
         "source": " @ ".join(filter(None, (source["repo"], revision))),
-        "licence": ", ".join(licence),
+        "licence": ", ".join(_licence_parts(facts)),
         "notice": facts["notice"],
         "made by": f"minichat {facts['minichat_version']}" if facts["minichat_version"] else None,
         "recipe": facts["recipe"],
@@ -91,53 +104,48 @@ def show_model(model: Model, as_json: bool) -> None:
     tables.print_fields([(name, _bounded(str(value))) for name, value in lines.items() if value], sys.stdout)
 
 
-def _header_facts(header: GgufHeader) -> dict[str, Any]:
-    from minichat.attention import read_attention
-    from quant.types import target_by_file_type
+def show_licence(model: Model, as_json: bool) -> None:
+    """`show --license`: under which licence a model is, what that binds to as far as we know, and its notice."""
+    from minichat.licences import terms_of
 
-    metadata = header.metadata
-
-    def text(key: str) -> str | None:
-        return value if isinstance(value := metadata.get(key), str) else None
-
-    def count(key: str) -> int | None:
-        return value if type(value := metadata.get(key)) is int else None
-
-    def texts(key: str) -> list[str]:
-        value = metadata.get(key)
-        return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
-
-    architecture = text("general.architecture") or "unknown"
-    file_type = count("general.file_type")
-    target = None if file_type is None else target_by_file_type(file_type)
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    parameters = header.parameters
-    return {
-        "architecture": architecture,
-        "parameters": parameters,
-        "quantization": target.name if target else None,
-        "bits_per_weight": 8 * sum(tensor.nbytes for tensor in header.weights) / parameters if parameters else None,
-        "template": text("minichat.template"),
-        "context_length": count(f"{architecture}.context_length"),
-        "attention": read_attention(metadata, architecture),
-        "layers": count(f"{architecture}.block_count"),
-        "width": count(f"{architecture}.embedding_length"),
-        "heads": count(f"{architecture}.attention.head_count"),
-        "kv_heads": count(f"{architecture}.attention.head_count_kv"),
-        "vocabulary": len(tokens) if isinstance(tokens, list) else None,
-        "licence": text("general.license"),
-        "licence_name": text("general.license.name"),
-        "licence_link": text("general.license.link"),
-        "notice": text("minichat.notice"),
-        "source": {
-            "repo": text("minichat.source.repo"),
-            "revision": text("minichat.source.revision"),
-            "sha256": dict(zip(texts("minichat.source.files"), texts("minichat.source.sha256"), strict=False)),
-        },
-        "minichat_version": text("minichat.version"),
-        "recipe": text("minichat.recipe"),
-        "tensors": dict(Counter(tensor.kind.name for tensor in header.tensors).most_common()),
+    facts, _ = _model_facts(model)
+    terms = terms_of(facts["licence"], facts["licence_name"])
+    if as_json:
+        told = {key: facts[key] for key in ("name", "licence", "licence_name", "licence_link", "notice", "source")}
+        print_json(told | {"terms": asdict(terms) if terms else None})
+        return
+    source = facts["source"]
+    lines = {
+        "name": facts["name"],
+        "licence": ", ".join(_licence_parts(facts)) or "none is told; ask whoever made the model",
+        "allows": terms.allows if terms else None,
+        "forbids": terms.forbids if terms else None,
+        "what counts": terms.link if terms else None,
+        "notice": facts["notice"],
+        "source": source["repo"],
     }
+    tables.print_fields([(name, _bounded(str(value))) for name, value in lines.items() if value], sys.stdout)
+
+
+def _model_facts(model: Model) -> tuple[dict[str, Any], Attention | None]:
+    """What is known of a model, and its attention. What the file says goes over what the store has written down."""
+    from convert.gguf_file import read_header
+    from minichat.facts import header_facts
+
+    header, manifest = read_header(model.path), model.manifest
+    facts = {"name": model.name, "file": str(model.path), "size_bytes": header.file_bytes, **header_facts(header)}
+    facts["linked"] = None
+    if manifest is not None:
+        for key in ("template", "licence", "licence_name", "notice"):
+            facts[key] = facts[key] or getattr(manifest, key)
+        if facts["source"]["repo"] is None:
+            facts["source"] |= {"repo": manifest.repo, "revision": facts["source"]["revision"] or manifest.revision}
+        facts["linked"] = manifest.linked
+    return facts, facts.pop("attention")
+
+
+def _licence_parts(facts: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(filter(None, (facts["licence"], facts["licence_name"], facts["licence_link"]))))
 
 
 def show_converted(name: str, size_bytes: int, digest: str, report: Report | None, full: bool, as_json: bool) -> None:
@@ -204,6 +212,16 @@ def show_copied(manifest: Manifest) -> None:
     say(f"{manifest.full_name}  {format_bytes(manifest.size_bytes)}")
 
 
+def show_imported(imported: Imported, as_json: bool) -> None:
+    """What `import` took, and how: whether the other program may remove its file now."""
+    made = imported.manifest
+    if as_json:
+        print_json(asdict(made) | {"full_name": made.full_name, "way": imported.way})
+        return
+    how = "the store has a file of its own" if made.linked is None else f"used in place: {made.linked}"
+    say(clean_line(f"{made.full_name}  {format_bytes(made.size_bytes)}; {how}"))
+
+
 def show_rendering(version: str, spans: Sequence[tuple[str, bool]], tokens: Sequence[int], as_json: bool) -> None:
     if as_json:
         print_json({"template": version, "text": "".join(text for text, _ in spans), "tokens": tokens}, indent=None)
@@ -254,14 +272,6 @@ def show_doctor(as_json: bool) -> None:
 
 def _bounded(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
-
-
-def _parameters(count: int) -> str:
-    """
-    >>> _parameters(23_572_403_200), _parameters(6_800_000)
-    ('23.6B', '6.8M')
-    """
-    return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.1f}M"
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,12 @@ import gguf_samples
 import pytest
 
 from convert import gguf_writer as w
+from convert.gguf_file import read_header
+from minichat.manifest import Manifest
+from minichat.memory import needed, shape_of_header
 from minichat.models import Model
-from minichat.reports import show_model
+from minichat.reports import show_licence, show_list, show_model, show_removed
+from minichat.store import Removed
 from quant.types import by_name
 
 COMMIT = "4847e87e5975a573a2a190399ca62cd266c899ad"
@@ -114,3 +120,108 @@ def test_metadata_cannot_write_to_the_terminal(shown: Any) -> None:
     for field in ("source", "licence", "notice", "recipe"):
         assert text[field].replace("…", "").isprintable() and len(text[field]) < 3000, field
     assert data["notice"] == evil
+
+
+MANIFEST = Manifest(
+    name="x",
+    tag="q4_K_M",
+    blob="sha256-" + "a" * 64,
+    size_bytes=14_334_000_000,
+    target="q4_K_M",
+    architecture="llama",
+    template="v7-tekken",
+    parameters=23_572_403_200,
+    context_length=32768,
+    source="Ollama: x",
+    source_stamp="",
+    created="2026-01-01T00:00:00+00:00",
+    repo="mistralai/Ministral-8B-Instruct-2410",
+    revision=COMMIT,
+    licence="mrl",
+    notice=NOTICE,
+    linked="/ollama/sha256-a",
+)
+SHAPE = gguf_samples.METADATA | {
+    "llama.embedding_length": w.u32(5120),
+    "llama.feed_forward_length": w.u32(32768),
+    "llama.attention.head_count": w.u32(32),
+    "llama.attention.head_count_kv": w.u32(8),
+    "llama.attention.key_length": w.u32(128),
+    "llama.attention.value_length": w.u32(128),
+    "llama.context_length": w.u32(32768),
+}
+
+
+def test_memory_at_several_contexts(shown: Any, tmp_path: Path) -> None:
+    text, data = shown(SHAPE)
+    header = read_header(tmp_path / "x.gguf")
+    shape = shape_of_header(header)
+    assert shape is not None
+    weights = sum(tensor.nbytes for tensor in header.tensors)
+    assert [(m["ctx"], m["total_bytes"]) for m in data["memory"]] == [
+        (ctx, needed(shape, weights, ctx).total) for ctx in (4096, 8192, 32768)
+    ]
+    assert data["memory"][1]["kv_cache_bytes"] == 3 * 8192 * 2 * 8 * 128 * 2  # layers, cells, K and V, heads, float16
+    assert text["memory"].count(" tokens") == 3 and " at 8,192 tokens, " in text["memory"]
+    text, data = shown(gguf_samples.METADATA)
+    assert data["memory"] == [] and "memory" not in text
+
+
+def test_what_the_store_knows_fills_what_the_file_does_not_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.gguf"
+    gguf_samples.write(path)
+    show_model(Model("x", path, MANIFEST), as_json=False)
+    out = capsys.readouterr().out
+    for line in ("mistralai/Ministral-8B-Instruct-2410 @ 4847e87e5975", "mrl", NOTICE, "v7-tekken", "/ollama/sha256-a"):
+        assert f" {line}\n" in out
+    gguf_samples.write(path, ORIGIN | {"minichat.template": w.string("v3-tekken")})
+    show_model(Model("x", path, replace(MANIFEST, repo="other/repo", notice="other")), as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["source"]["repo"], told["notice"], told["template"]) == (MANIFEST.repo, NOTICE, "v3-tekken")
+
+
+def test_the_licence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.gguf"
+    gguf_samples.write(path, ORIGIN)
+    show_licence(Model("x", path), as_json=False)
+    out = capsys.readouterr().out
+    assert NOTICE in out and "Mistral AI Research License" in out and "commercial" in out
+    show_licence(Model("x", path), as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["licence"], told["notice"], told["terms"]["name"]) == ("mrl", NOTICE, "Mistral AI Research License")
+    gguf_samples.write(path)
+    show_licence(Model("x", path), as_json=True)
+    assert json.loads(capsys.readouterr().out)["terms"] is None
+    show_licence(Model("x", path), as_json=False)
+    assert "none is told" in capsys.readouterr().out
+
+
+def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    then = datetime.now(timezone.utc) - timedelta(days=3, hours=1)
+    other = replace(MANIFEST, name="y", context_length=0, template=None)
+    used = {"x": then, "y": None}
+    show_list([MANIFEST, other], 0, False, lambda manifest: used[manifest.name])
+    titles, x, y = (line.split("  ") for line in capsys.readouterr().out.splitlines())
+    assert [title.strip() for title in titles if title][-2:] == ["CONTEXT", "USED"]
+    assert [cell.strip() for cell in x if cell][-2:] == ["32,768", "3 days ago"]
+    assert [cell.strip() for cell in y if cell][-3:] == ["none", "unknown", "never"]
+    show_list([MANIFEST, other], 0, True, lambda manifest: used[manifest.name])
+    told = json.loads(capsys.readouterr().out)
+    assert [model["used"] for model in told] == [then.isoformat(), None]
+    assert (told[0]["repo"], told[0]["linked"], told[0]["full_name"]) == (MANIFEST.repo, MANIFEST.linked, "x:q4_K_M")
+
+
+@pytest.mark.parametrize(
+    ("removed", "says"),
+    [
+        (Removed("x:a", 14_334_000_000), "removed x:a: 14.3 GB freed"),
+        (Removed("x:a", 0, ("y:b", "z:c")), "removed x:a; its file stays for y:b, z:c"),
+        (Removed("x:a", 0, (), "/ollama/\n"), "removed x:a; its file stays where it belongs: /ollama/␊"),
+        (Removed("x:a", 0), "removed x:a"),
+    ],
+)
+def test_what_removing_did(removed: Removed, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show_removed(removed)
+    assert capsys.readouterr().out == f"{says}\n"

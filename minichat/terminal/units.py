@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 
 def format_bytes(count: float) -> str:
     """Decimal units, as disks and downloads are sold: three digits at most before the unit.
@@ -32,3 +34,20 @@ def format_parameters(count: int) -> str:
     ('23.6B', '6.8M')
     """
     return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.1f}M"
+
+
+def format_ago(then: datetime | None, now: datetime | None = None) -> str:
+    """How long ago something was, in its largest unit; "never" for None.
+
+    >>> from datetime import timedelta
+    >>> noon = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
+    >>> [format_ago(noon, noon + timedelta(seconds=s)) for s in (3, 60, 7200, 86400, 3e6, 8e7)]
+    ['just now', '1 minute ago', '2 hours ago', '1 day ago', '34 days ago', '2 years ago']
+    """
+    if then is None:
+        return "never"
+    past_s = ((now or datetime.now(timezone.utc)) - then).total_seconds()
+    for unit, unit_s in (("year", 365 * 86400), ("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (count := int(past_s // unit_s)) > 0:
+            return f"{count} {unit}{'s' * (count != 1)} ago"
+    return "just now"

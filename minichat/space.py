@@ -1,0 +1,80 @@
+"""What `du` and `prune` have to say: JSON for scripts, tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from minichat.housekeeping import Kept, Leftover, Usage
+from minichat.terminal import tables
+from minichat.terminal.output import print_json, say
+from minichat.terminal.sanitize import clean_line
+from minichat.terminal.units import format_ago, format_bytes
+
+_KEEPS = "files without a name are kept while {} cannot be read: `minichat verify` tells which"
+
+
+def show_du(usage: Usage, as_json: bool) -> None:
+    """What each model and each leftover takes, and the sum."""
+    if as_json:
+        facts = asdict(usage) | {"root": str(usage.root), "leftovers_bytes": usage.leftovers_bytes}
+        print_json(facts | {"leftovers": [_facts(leftover) for leftover in usage.leftovers]})
+        return
+    rows = [(model.name, format_bytes(model.size_bytes), _note(model)) for model in usage.models]
+    rows += [_row(leftover) for leftover in usage.leftovers]
+    if rows:
+        tables.print_table(("NAME", "SIZE", "WHAT"), rows, sys.stdout, right=(1,))
+        say("")
+    total = usage.models_bytes + usage.leftovers_bytes
+    free = sum(leftover.size_bytes for leftover in usage.leftovers if not leftover.in_use)
+    hint = f"; `minichat prune` frees {format_bytes(free)}" if any(not left.in_use for left in usage.leftovers) else ""
+    say(clean_line(f"{format_bytes(total)} in {usage.root}{hint}"))
+    _warn(usage.n_damaged)
+
+
+def show_pruned(pruned: Sequence[Leftover], dry_run: bool, n_damaged: int, as_json: bool) -> None:
+    """What was removed, or would be, and what that frees."""
+    if as_json:
+        print_json([_facts(leftover) for leftover in pruned])
+        return
+    if pruned:
+        tables.print_table(("NAME", "SIZE", "WHAT"), [_row(leftover) for leftover in pruned], sys.stdout, right=(1,))
+        say("")
+        what = "would be freed; nothing was removed" if dry_run else "freed"
+        say(f"{format_bytes(sum(leftover.size_bytes for leftover in pruned))} {what}")
+    else:
+        say("nothing is left over", stream=sys.stderr)
+    _warn(n_damaged)
+
+
+def _warn(n_damaged: int) -> None:
+    if n_damaged:
+        say(_KEEPS.format("a manifest" if n_damaged == 1 else f"{n_damaged} manifests"), stream=sys.stderr)
+
+
+def _note(model: Kept) -> str:
+    if model.problem is not None:
+        return f"damaged: {model.problem}"
+    if model.linked is not None:
+        return f"used in place: {model.linked}"
+    return f"model, one file with {', '.join(model.shared_with)}" if model.shared_with else "model"
+
+
+def _row(leftover: Leftover) -> tuple[str, str, str]:
+    age = "in use" if leftover.in_use else format_ago(_time(leftover))
+    return leftover.name, format_bytes(leftover.size_bytes), f"{leftover.kind}, {age}"
+
+
+def _facts(leftover: Leftover) -> dict[str, Any]:
+    facts = asdict(leftover) | {"path": str(leftover.path), "changed": _time(leftover).isoformat()}
+    return {key: value for key, value in facts.items() if key != "changed_s"}
+
+
+def _time(leftover: Leftover) -> datetime:
+    try:
+        return datetime.fromtimestamp(leftover.changed_s, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, timezone.utc)
