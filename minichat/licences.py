@@ -21,7 +21,8 @@ from convert.provenance import MRL, MRL_NAME
 from convert.publish import published
 from minichat.folders import make_folder, read_plain
 from minichat.store import home
-from minichat.terminal.output import is_terminal, say, write
+from minichat.terminal.ask import can_ask, says_yes
+from minichat.terminal.output import say
 from minichat.terminal.sanitize import clean_line
 from quant.errors import StorageError, UsageError
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _FILE = "licences.json"
 _MAX_BYTES = 1 << 20
-_MAX_ANSWER = 100  # characters
 _NOTICE_FILE = "NOTICE"
 _NAMES_MRL = re.compile(r"\bmrl\b|\bmistral (ai )?research licen[sc]e\b")
 
@@ -95,13 +95,13 @@ def ask_once(model: Licensed, accepted: bool) -> None:
     key = model.repo or model.blob or model.name
     if terms is None or key.lower() in _accepted():
         return
-    if not accepted and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+    if not accepted and not can_ask():
         raise UsageError(
             f"{model.name} is under the {terms.name}, for research only ({terms.link}): "
             "--accept-licence says that you accept it"
         )
     show_terms(model.name, terms, sys.stderr)
-    if not accepted and not _says_yes():
+    if not accepted and not says_yes("Do you accept it?"):
         raise UsageError(f"the {terms.name} was not accepted, and {model.name} is not used without")
     _remember(key.lower(), terms)
 
@@ -132,14 +132,6 @@ def store_notices(root: Path, models: Iterable[Manifest]) -> None:
                 out.write(f"{text}\n".encode())
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _says_yes() -> bool:
-    write(sys.stderr, "Do you accept it? [y/N] ")
-    answer = sys.stdin.readline(_MAX_ANSWER)
-    if not answer.endswith("\n"):
-        write(sys.stderr, "\n")  # Ctrl-D leaves the cursor behind the question
-    return answer.strip().lower() in ("y", "yes")
 
 
 def _accepted() -> dict[str, Any]:

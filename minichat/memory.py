@@ -23,23 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from minichat.attention import read_attention
 from minichat.engine.llama import BATCH, DEFAULT_CTX
-from minichat.machine import available_bytes
 
 if TYPE_CHECKING:
     from convert.config import ModelConfig
     from convert.gguf_file import GgufHeader
-
-__all__ = [
-    "Needed",
-    "Shape",
-    "available_bytes",
-    "compute_bytes",
-    "default_context",
-    "kv_cache_bytes",
-    "needed",
-    "shape_of_config",
-    "shape_of_header",
-]
 
 # The engine's process without all that: the interpreter, llama.cpp's own tables and a Tekken vocabulary of 131,072
 # tokens in two forms. Measured as VmRSS of a model of 36 MB that had answered: 206 MB.

@@ -128,7 +128,8 @@ def show_grid(grid: Grid, as_json: bool, stream: IO[str] | None = None) -> None:
         disk = format_bytes(size) + _mark(size, grid.disk_free_bytes)
         needs = (grid.memory(target, ctx) for ctx in grid.contexts)
         rows.append((target, disk, *(format_bytes(need) + _mark(need, grid.available_bytes) for need in needs)))
-    titles = ("QUANT", "DISK", *(f"{ctx:,}" for ctx in grid.contexts))
+    blank = " " * len(_MARK)  # so that titles stand above numbers, not above marks
+    titles = ("QUANT", f"DISK{blank}", *(f"{ctx:,}{blank}" for ctx in grid.contexts))
     say(f"{clean_line(grid.name)}: disk, and memory at contexts of so many tokens", stream=stream)
     tables.print_table(titles, rows, stream, right=range(1, len(titles)))
     free = [(grid.disk_free_bytes, "disk"), (grid.available_bytes, "memory")]
