@@ -28,6 +28,7 @@ from convert.report import Progress, Report, TensorReport
 from convert.resume import Begun, Recorder, resumed
 from convert.safetensors_file import SourceTensor
 from convert.sampling import recommended
+from convert.sizes import sizes_of
 from convert.sources import SourceHashes, in_file_order
 from convert.stream import Stream, Sums
 from convert.tensors import ConstantTensor, PlannedTensor, plan_tensors
@@ -132,6 +133,11 @@ def convert(
         remarks=_remarks(plan, checkpoint, maker.hint),
         tensors=_tensor_reports(plan, sums),
     )
+
+
+def sizes(checkpoint: Checkpoint, targets: Iterable[str]) -> dict[str, int]:
+    """The size in bytes of the GGUF for each target, within some parts in a thousand (`convert.sizes`)."""
+    return sizes_of(read_config(checkpoint.config, checkpoint.params, checkpoint.native), targets)
 
 
 def make_plan(

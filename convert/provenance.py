@@ -35,7 +35,7 @@ _MRL_MODELS = {
 _MAX_TEXT_BYTES = 256 << 10  # Mistral's cards carry the whole licence in their front matter
 _MAX_LINE = 200  # characters
 _MAX_FILES = 10_000
-_LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "MRL.md", "MRL.txt", "MRL")
+LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "MRL.md", "MRL.txt", "MRL")
 _METADATA = Path(".cache", "huggingface", "download")
 _CLOCK_S = 1.0  # a file may be this much younger than its metadata say: huggingface_hub's own tolerance
 
@@ -73,7 +73,7 @@ def find_provenance(folder: Path) -> Provenance:
         revision = commits.pop()
     card = _front_matter(_text(folder / "README.md"))
     licence, name, link = (_first_line(card, key) for key in ("license", "license_name", "license_link"))
-    licence_text = _words(" ".join(_text(folder / file) for file in _LICENCE_FILES))
+    licence_text = _words(" ".join(_text(folder / file) for file in LICENCE_FILES))
     if _is_mrl(folder, repo, card, licence_text):
         return Provenance(repo, revision, MRL, MRL_NAME, link, MRL_NOTICE, hashes)
     if licence is None and _NAMES_APACHE.search(licence_text):

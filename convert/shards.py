@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from convert.fields import read_json
-from convert.files import WeightFiles
+from convert.files import SUFFIX, WeightFiles
 from convert.safetensors_file import SourceTensor, is_tensor_name, read_header
 from quant.errors import CheckpointError
 
@@ -34,6 +34,23 @@ def is_shard(name: str, single: str) -> bool:
     """Whether a file is called like one of several that stand for `single`."""
     stem, suffix = single.split(".")
     return fnmatchcase(name, f"{stem}-*-of-*.{suffix}")
+
+
+def weights_named(names: Collection[str], single: str) -> list[str]:
+    """The files of weights that are there, by their names alone: shards, if an index promises them, or `single`.
+
+    Without an index, only the shards of Mistral's own format can be put together.
+
+    >>> weights_named({"model.safetensors", "model.safetensors.index.json", "consolidated.safetensors"}, HUB)
+    ['model.safetensors']
+    """
+    shards = sorted(name for name in names if is_shard(name, single))
+    has_index = f"{single}.index.json" in names
+    if has_index and not shards and single not in names and single == HUB:  # shards may have any names
+        shards = sorted(n for n in names if n.endswith(SUFFIX) and not n.startswith("consolidated"))
+    if shards and (has_index or (single == NATIVE and single not in names)):
+        return shards
+    return [single] if single in names else []
 
 
 def read_native(folder: Path, files: WeightFiles) -> Weights:

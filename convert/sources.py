@@ -8,20 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.checkpoint import Checkpoint
+from convert.checkpoint import DESCRIPTIONS, Checkpoint
 from convert.digest import sha256_of
 from convert.sha256 import PlainSha256, resumable_sha256
 from convert.tensors import PlannedTensor
 from quant.errors import CheckpointError
 
 _SKIP_BYTES = 4 << 20
-_DESCRIPTIONS = (
-    "config.json",
-    "params.json",
-    "generation_config.json",
-    "model.safetensors.index.json",
-    "consolidated.safetensors.index.json",
-)
 _UNKNOWN = "0" * 64
 
 
@@ -102,7 +95,7 @@ class SourceHashes:
         self._new_hash = resumable_sha256 if resumable else PlainSha256
         self._found: list[str] = []  # of the files of weights that have passed
         self._hash, self._offset = self._new_hash(), 0  # of the one that is passing
-        names = [name for name in _DESCRIPTIONS if (checkpoint.folder / name).is_file()]
+        names = [name for name in DESCRIPTIONS if (checkpoint.folder / name).is_file()]
         self._small: dict[str, str] = {}
         for path in [*(checkpoint.folder / name for name in names), checkpoint.tokenizer]:
             try:

@@ -118,7 +118,7 @@ def plan_tensors(
     tensors, seeing = _parted(found)
     config = _with_own_head(config, tensors, native, files)
     planned = []
-    for name, source_name, shape, head_rows in _expected(config, native):
+    for name, source_name, shape, head_rows in expected_tensors(config, native):
         source = tensors.get(source_name)
         if source is None:
             raise CheckpointError(f"the checkpoint lacks the tensor {source_name}: fetch it again, with its {file}")
@@ -166,7 +166,7 @@ def _parted(found: Mapping[str, SourceTensor]) -> tuple[dict[str, SourceTensor],
     return text, seeing
 
 
-def _expected(config: ModelConfig, native: bool) -> list[tuple[str, str, tuple[int, ...], int]]:
+def expected_tensors(config: ModelConfig, native: bool) -> list[tuple[str, str, tuple[int, ...], int]]:
     """(GGUF name, source name, shape, head_rows) of every tensor that has a source."""
     hidden, inner = config.hidden, config.feed_forward
     q_rows, kv_rows = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkpoints import SHARDED, config, random_tensors, write_checkpoint, write_native
 
-from convert.checkpoint import open_checkpoint
+from convert.checkpoint import open_checkpoint, wanted_files
 from convert.fields import read_json
 from quant.errors import CheckpointError
 
@@ -190,3 +190,76 @@ def test_large_reads_come_whole(tmp_path: Path) -> None:
     with closing(checkpoint.files) as reader:
         data = reader.read(source.path, source.offset, source.nbytes)
     assert np.array_equal(np.frombuffer(data, np.float32).reshape(3000, 256), tensors["lm_head.weight"])
+
+
+# --- which files of a repo are wanted ---
+
+HUB_SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+OWN_SHARDS = ["consolidated-00001-of-00002.safetensors", "consolidated-00002-of-00002.safetensors"]
+INDEX, OWN_INDEX = "model.safetensors.index.json", "consolidated.safetensors.index.json"
+
+
+@pytest.mark.parametrize(
+    ("names", "weights"),
+    [
+        (["config.json", "model.safetensors"], ["model.safetensors"]),
+        (["config.json", INDEX, *HUB_SHARDS], HUB_SHARDS),
+        (["config.json", "params.json", INDEX, *HUB_SHARDS, "consolidated.safetensors"], HUB_SHARDS),
+        (["config.json", "params.json", "consolidated.safetensors"], ["consolidated.safetensors"]),
+        (["params.json", "consolidated.safetensors", "model.safetensors"], ["consolidated.safetensors"]),
+        (["params.json", *OWN_SHARDS], OWN_SHARDS),
+        (["params.json", OWN_INDEX, *OWN_SHARDS], OWN_SHARDS),
+        (["config.json", INDEX, "a.safetensors", "b.safetensors"], ["a.safetensors", "b.safetensors"]),
+    ],
+)  # fmt: skip
+def test_the_weights_that_are_wanted(names: list[str], weights: list[str]) -> None:
+    more = ["tekken.json", "README.md", "pytorch_model.bin", "sub/model.safetensors", "tokenizer.json", "x.py"]
+    small, found = wanted_files([*names, *more])
+    assert found == weights
+    assert set(small) == {name for name in names if name.endswith(".json")} | {"tekken.json", "README.md"}
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("is_native", [False, True])
+def test_what_is_wanted_can_be_opened_alone(tmp_path: Path, shards: int, is_native: bool) -> None:
+    """Of a repo that holds everything in both formats, one set of files gives the same checkpoint."""
+    whole = write_checkpoint(tmp_path / "whole", config(), shards=shards)
+    write_native(whole, tmp_path / "native", shards=2)
+    for path in (tmp_path / "native").iterdir():
+        if path.name != "tekken.json":
+            path.rename(whole / path.name)
+    (whole / "tokenizer.model.v3").write_bytes(b"not needed")
+    if is_native:
+        (whole / "config.json").unlink()
+    small, weights = wanted_files([path.name for path in whole.iterdir()])
+    part = tmp_path / "part"
+    part.mkdir()
+    for name in (*small, *weights):
+        (part / name).write_bytes((whole / name).read_bytes())
+    expected, found = open_checkpoint(whole), open_checkpoint(part)
+    assert (
+        (found.native, found.tokenizer.name) == (expected.native, expected.tokenizer.name) == (is_native, "tekken.json")
+    )
+    assert {p.name: n for p, n in found.weights.items()} == {p.name: n for p, n in expected.weights.items()}
+    assert [path.name for path in found.weights] == weights
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "neither config.json nor params.json is there"),
+        (["mistral.Q4_K_M.gguf"], "it holds GGUF files, which need no conversion"),
+        (["config.json", "tekken.json", "pytorch_model.bin"], "its weights are pickles"),
+        (["params.json", "tekken.json", "consolidated.00.pth"], "its weights are pickles"),
+        (["config.json", "tekken.json"], "no weights"),
+        (["config.json", "tekken.json", *HUB_SHARDS], "no weights"),
+        (["config.json", "tekken.json", "consolidated.safetensors"], "no weights"),
+        (["params.json", "tekken.json", "model.safetensors"], "no weights"),
+        (["config.json", "model.safetensors", "tokenizer.json"], "no tokenizer"),
+        (["config.json", "../model.safetensors", "a/model.safetensors", "model.safetensors\0"], "no weights"),
+    ],
+)  # fmt: skip
+def test_repos_that_hold_no_checkpoint(names: list[str], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as caught:
+        wanted_files(names)
+    assert "\n" not in str(caught.value)
