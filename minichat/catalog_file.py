@@ -31,6 +31,7 @@ from typing import Any
 
 from convert.fields import MAX_CONTEXT, shown
 from convert.provenance import clean
+from minichat.hub.address import is_repo
 from quant.errors import DataError
 from quant.types import TARGET_NAMES
 
@@ -40,7 +41,6 @@ _MAX_PARAMETERS = 10**13
 _MAX_TEMPERATURE = 2.0
 _MAX_ALIASES = 32
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _TEMPLATE = re.compile(r"v[0-9]{1,3}(-tekken)?")
 _RESERVED = ("demo",)  # comes with minichat
 LATEST = "latest"
@@ -124,14 +124,14 @@ def _entry(table: _Table) -> Entry:
         tag=_tag(table, table.name("tag")),
         aliases=tuple(_tag(table, alias) for alias in table.names("aliases")),
         is_default=table.flag("default"),
-        repo=table.text("repo", _REPO, "no repo on the hub (org/name)"),
+        repo=table.repo("repo"),
         licence=table.line("licence"),
         template=table.text("template", _TEMPLATE, "no template (v3, v3-tekken …)") if table.has("template") else None,
         context_length=table.count("context_length", MAX_CONTEXT),
         temperature=table.temperature("temperature"),
         parameters=table.count("parameters", _MAX_PARAMETERS),
         sees_images=table.flag("sees_images"),
-        gguf=table.text("gguf", _REPO, "no repo on the hub (org/name)") if table.has("gguf") else None,
+        gguf=table.repo("gguf") if table.has("gguf") else None,
         description=table.line("description") if table.has("description") else "",
     )
     table.refuse_unknown()
@@ -171,8 +171,14 @@ class _Table:
 
     def text(self, key: str, form: re.Pattern[str], problem: str) -> str:
         value = self.values.get(key)
-        if not isinstance(value, str) or not form.fullmatch(value) or "--" in value or ".." in value:
+        if not isinstance(value, str) or not form.fullmatch(value):
             raise self._refused(key, problem)
+        return value
+
+    def repo(self, key: str) -> str:
+        value = self.values.get(key)
+        if not isinstance(value, str) or not is_repo(value):
+            raise self._refused(key, "no repo on the hub (org/name)")
         return value
 
     def name(self, key: str) -> str:
