@@ -25,8 +25,9 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
-            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-            raise OSError(number, os.strerror(number), str(path))
+            if stat.S_ISDIR(mode):
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            raise OSError(errno.EINVAL, "it is no plain file", str(path))
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(max_bytes)
     finally:
