@@ -16,11 +16,12 @@ from typing import Any
 from convert.digest import sha256_of
 from convert.gguf_file import read_header
 from minichat.manifest import Manifest, ModelName
-from minichat.models import ShowWork, is_path
+from minichat.models import is_path
 from minichat.store import Store
 from minichat.terminal import tables
 from minichat.terminal.output import print_error, print_json, say
 from minichat.terminal.units import format_bytes
+from minichat.work import ShowWork
 from quant.errors import DataError, GgufError
 
 _UNREADABLE = "see who owns it, and whether its disk is sound"
@@ -140,7 +141,7 @@ def _named(verdict: Verdict, model: Manifest) -> Verdict:
 
 def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Verdict:
     if (problem := store.problem(model)) is not None:
-        return Verdict(model.full_name, store.root / "blobs" / model.blob, 0, problem=problem, linked=model.linked)
+        return Verdict(model.full_name, store.blob(model), 0, problem=problem, linked=model.linked)
     path = store.path(model)
     verdict = Verdict(model.full_name, path, path.stat().st_size, linked=store.linked(model))
     if verdict.size_bytes != model.size_bytes:
