@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from minichat.conversation import Conversation
@@ -31,16 +31,17 @@ class RunOptions:
 
 def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
     """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error."""
+    sampling = _sampling(model, options.sampling)
     with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
         from minichat.terminal.answer import answer_once, wait_loaded
         from minichat.terminal.output import print_json, say
         from minichat.terminal.progress import StatusLine
 
         info = wait_loaded(engine, StatusLine(sys.stderr))
-        conversation = Conversation(template_of(model.name, info, options.template), options.system)
+        conversation = Conversation(template_of(model, info, options.template), options.system)
         conversation.ask(question)
         with io.StringIO() if as_json else contextlib.nullcontext(sys.stdout) as out:
-            done = answer_once(engine, conversation, options.sampling, options.max_tokens, out)
+            done = answer_once(engine, conversation, sampling, options.max_tokens, out)
         if as_json:
             print_json(_facts(model.name, conversation.template, done), indent=None)
         if with_stats:
@@ -66,30 +67,39 @@ def chat(model: Model, options: RunOptions) -> None:
             engine=engine,
             open_engine=lambda: Engine(model.path, options.load),
             conversation=Conversation(options.template, options.system),
-            sampling=options.sampling,
+            sampling=_sampling(model, options.sampling),
             max_tokens=options.max_tokens,
             model_name=model.name,
             history_path=home() / "history",
-            template_of=lambda info: template_of(model.name, info, options.template),
+            template_of=lambda info: template_of(model, info, options.template),
         )
     )
 
 
-def template_of(name: str, info: ModelInfo, chosen: str | None) -> str | None:
+def template_of(model: Model, info: ModelInfo, chosen: str | None) -> str | None:
     """The version of Mistral's template to talk to a model with; None to complete text.
 
-    Raises UsageError for a choice that does not exist, DataError for a model whose template cannot be told.
+    The file itself tells, else what the store recorded of it (the catalog knows templates of files by others). Raises
+    UsageError for a choice that does not exist, DataError for a model whose template cannot be told.
     """
     if chosen is not None:
         return check_template(chosen)
-    if info.template is not None and info.template not in VERSIONS:
-        raise DataError(f"{name} wants the template {info.template[:40]!r}; this minichat has {', '.join(VERSIONS)}")
-    if info.template is None and info.foreign_template:
+    recorded = model.manifest.template if model.manifest is not None else None
+    found = info.template or (recorded if info.foreign_template else None)
+    if found is not None and found not in VERSIONS:
+        raise DataError(f"{model.name} wants the template {found[:40]!r}; this minichat has {', '.join(VERSIONS)}")
+    if found is None and info.foreign_template:
         raise DataError(
-            f"{name} does not say which of Mistral's templates it was trained on; --template names it: "
+            f"{model.name} does not say which of Mistral's templates it was trained on; --template names it: "
             "v7-tekken (Mistral Small 3), v3-tekken (Ministral 8B) or v3 (Mistral Small 2)"
         )
-    return info.template
+    return found
+
+
+def _sampling(model: Model, asked: Sampling) -> Sampling:
+    """What was asked for, at the temperature that the catalog advises if nobody asked for one."""
+    advised = model.manifest.temperature if model.manifest is not None else None
+    return replace(asked, temperature=advised) if asked.temperature is None and advised is not None else asked
 
 
 def check_template(name: str) -> str:

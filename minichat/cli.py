@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from minichat.commands import chat, convert, machine, store
+from minichat.commands import chat, convert, hub, machine, store
 from quant.errors import MinichatError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = typer.Typer(
     "  minichat run demo                        chat with the small model that comes with minichat\n"
     '  minichat run demo "What is minichat?"    one answer\n'
     '  cat notes.txt | minichat run demo "Sum this up"\n'
+    "  minichat run mistral-small               fetch Mistral Small, and chat with it\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q4_K_M\n",
     add_completion=False,
     rich_markup_mode=None,
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _part in (chat, convert, store, machine):
+for _part in (chat, hub, convert, store, machine):
     app.registered_commands += _part.app.registered_commands
 
 

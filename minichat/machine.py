@@ -1,4 +1,4 @@
-"""How much memory this machine has left for a model.
+"""How much memory this machine has left for a model, and how much room its disks have.
 
 Linux: MemAvailable of /proc/meminfo, or less where a control group (a container, a service) allows less.
 macOS: free and inactive pages. Windows: what GlobalMemoryStatusEx calls available.
@@ -7,6 +7,7 @@ macOS: free and inactive pages. Windows: what GlobalMemoryStatusEx calls availab
 from __future__ import annotations
 
 import ctypes
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,14 @@ def available_bytes() -> int | None:
             return _macos()
         return _windows() if sys.platform == "win32" else _linux(Path("/"))
     except (OSError, AttributeError, ValueError):
+        return None
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Free space on the disk of a folder, or of the nearest one above it that is there; None if it cannot be told."""
+    try:
+        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
+    except (OSError, StopIteration):
         return None
 
 

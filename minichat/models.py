@@ -1,199 +1,146 @@
 """What MODEL on the command line stands for: a GGUF file, in the end.
 
-    ./mistral.gguf, /models/x      a path: anything with a separator, a leading `.` or `~`, or a .gguf at its end
-    demo, demo:q8_0                the model that ships with minichat, converted on first use
-    mistral-small:24b-q4_K_M       a name in the store
-    my-checkpoint                  a checkpoint folder here, if no model has that name; converted on first use
-
-Converted models go into the store, with a stamp of the files that they were made from: if those change, the model is
-made again.
+./mistral.gguf, /models/x      a path: anything that begins with `.`, `~` or `/`, that is there, or that ends in .gguf
+demo, demo:q8_0                the model that ships with minichat, converted on first use
+mistral-small:24b-q4_K_M       a name in the store, else one of the catalog, fetched on first use
+org/repo[:quant], hf:…, a link a repo on the hub, fetched on first use
+my-checkpoint                  a checkpoint folder here, if no model has that name; converted on first use
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from convert import REVISION
-from convert.provenance import folder_name
+from minichat.making import DEMO, checkpoint_folder, converted, name_of_folder
 from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
 from minichat.store import Store
+from minichat.work import ShowWork
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
 from quant.types import parse_target
 
 if TYPE_CHECKING:
-    from convert.report import Report
+    from minichat.wanted import Wanted
 
-DEMO = "demo"
+    Fetch = Callable[[Wanted], Manifest]
+
 _GGUF_MAGIC = b"GGUF"
-
-
-class Progress(Protocol):
-    """What shows long work to a person."""
-
-    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None: ...
-
-
-class ShowWork(Protocol):
-    """Begins to show a work of this title; `note` is a remark on the way to it."""
-
-    def __call__(self, title: str) -> AbstractContextManager[Progress]: ...
-
-    def note(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """How to convert: see `convert.pipeline.convert`."""
-
-    threads: int | None = None
-    search: str = "standard"
-    measure: bool = False
-    template: str = "auto"
-
-
-@dataclass(frozen=True)
-class Converted:
-    """A model in the store, and the report of the conversion; None if another process has made it meanwhile."""
-
-    manifest: Manifest
-    report: Report | None = None
+_MAX_SUGGESTIONS = 3
 
 
 @dataclass(frozen=True)
 class Model:
-    """A GGUF file and the name that a person knows it by."""
+    """A GGUF file and the name that a person knows it by. manifest: what the store knows; None for a file elsewhere."""
 
     name: str
     path: Path
+    manifest: Manifest | None = None
 
 
-def resolve(text: str, store: Store, show_work: ShowWork) -> Model:
+def resolve(text: str, store: Store, show_work: ShowWork, fetch: Fetch | None = None) -> Model:
     """The model that `text` names; a checkpoint is converted first, with `show_work` showing it.
 
-    Raises UsageError for what can be no name, DataError for a model that does not exist, and whatever converting
-    raises.
+    `fetch` gets what is on the hub and not here; None: it is only told that it could be pulled.
+    Raises UsageError for what can be no name, DataError for a model that does not exist, and whatever converting and
+    fetching raise.
     """
     if is_path(text):
         return _from_path(_expanded(text), store, show_work)
-    wanted = ModelName.parse(text)
-    if wanted.name == DEMO:
-        return _demo(wanted, store, show_work)
-    found = store.find(wanted)
-    if found is None and Path(text).is_dir():
-        return _from_path(Path(text), store, show_work)
-    found = found or store.get(wanted)
-    return Model(found.full_name, store.path(found))
-
-
-def convert_into(
-    store: Store,
-    source: Path,
-    target: str,
-    name: ModelName,
-    show_work: ShowWork,
-    options: ConvertOptions = ConvertOptions(),
-) -> Converted:
-    """Converts the checkpoint in `source` into the store under `name`, whose tag is `target` if it has none.
-
-    If another process is making a model of that name, waits for it, and takes its result if that is the same and no
-    measures are wanted.
-    """
-    stamp, key = _stamp(source), ModelName(name.name, name.tag or target)
-    waited = False
-
-    def on_wait() -> None:
-        nonlocal waited
-        waited = True
-        _note_waiting(key, show_work)
-
-    with store.incoming(key, on_wait) as folder:
-        taken = store.find(key)
-        is_plain = options == ConvertOptions(options.threads)
-        if waited and is_plain and taken is not None and taken in _made_before(store, source, stamp, target):
-            return Converted(taken)
-        return _make(store, folder, source, stamp, target, name, show_work, options)
-
-
-def convert_file(
-    source: Path, destination: Path, target: str, name: str | None, work: Progress, options: ConvertOptions
-) -> Report:
-    """Converts the checkpoint in `source` to the file `destination`, in sight of a person."""
-    from convert.pipeline import convert
-
-    return convert(
-        source,
-        destination,
-        target,
-        name=name,
-        template=options.template,
-        threads=options.threads,
-        search=options.search,
-        measure=options.measure,
-        on_progress=lambda at: work.update(at.done_bytes, at.total_bytes, at.hint or at.tensor),
-    )
-
-
-def name_of_folder(folder: Path) -> str:
-    """A store name for a checkpoint folder.
-
-    >>> name_of_folder(Path("/x/Mistral Small (3)"))
-    'mistral-small-3'
-    """
-    name = re.sub(r"[^a-z0-9._-]+", "-", folder_name(folder).lower()).strip("-._")[:80] or "model"
-    return f"{name}-checkpoint" if name == DEMO else name
-
-
-def remarks(report: Report) -> list[str]:
-    """What a person is to be told of a conversion, once."""
-    from minichat.template import VERSIONS
-
-    told = list(report.remarks)
-    if report.template is not None and report.template not in VERSIONS:
-        known = ", ".join(VERSIONS)
-        told.append(f"its template, {report.template}, is unknown to `minichat run` (--template names one of {known})")
-    return told
-
-
-def missing(path: Path, what: str) -> DataError:
-    """The error for a path that is not there; one that looks like a repo on the hub gets advice."""
-    text = path.as_posix()
-    is_repo = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text, re.ASCII) and path.suffix != ".gguf"
-    advice = f" (to fetch a repo of that name: hf download {text} --local-dir {path.name})" if is_repo else ""
-    return DataError(f"{path}: no such {what}{advice}")
-
-
-def checkpoint_folder(path: Path) -> Path:
-    """`path`, or if that is a repo's folder in the hub's cache, the folder of the revision that was fetched last."""
-    try:
-        revision = (path / "refs" / "main").read_bytes()[:64].decode("ascii").strip()
-        snapshot = path / "snapshots" / revision
-        return snapshot if re.fullmatch("[0-9a-f]{40}", revision) and snapshot.is_dir() else path
-    except (OSError, UnicodeDecodeError):
-        return path
-
-
-def default_name(store: Store, source: Path, target: str) -> ModelName:
-    """What a checkpoint is called where nobody says: by its folder, and so that no model from elsewhere is replaced."""
-    return _free_name(store, source.absolute(), target, ModelName(name_of_folder(source)))
-
-
-def check_free(name: ModelName) -> ModelName:
-    """`name`, unless it belongs to the model that ships with minichat. Raises UsageError."""
+    if (wanted := on_hub(text)) is not None:
+        return _stored(_from_hub(wanted, store, fetch), store)
+    name = ModelName.parse(text)
     if name.name == DEMO:
-        raise UsageError(f"{DEMO} is the name of the model that comes with minichat: choose another one")
-    return name
+        return _stored(_demo(name, store, show_work), store)
+    if (found := store.find(name)) is not None:
+        return _stored(found, store)
+    if (wanted := in_catalog(text)) is not None:
+        return _stored(_from_hub(wanted, store, fetch), store)
+    if Path(text).is_dir():
+        return _from_path(Path(text), store, show_work)
+    raise unknown(name, store)
 
 
 def is_path(text: str) -> bool:
-    """Whether MODEL is a path, and no name."""
-    return "/" in text or "\\" in text or text.startswith((".", "~")) or text.lower().endswith(".gguf")
+    """Whether MODEL is a path: it says so, or it is there and looks like no name."""
+    if text.startswith((".", "~", "/", "\\")) or "\\" in text:
+        return True
+    if "://" in text:
+        return False
+    if "/" not in text:
+        return text.lower().endswith(".gguf")
+    return Path(text).exists() or (text.lower().endswith(".gguf") and text.count("/") != 1)
+
+
+def on_hub(text: str, quant: str | None = None) -> Wanted | None:
+    """What MODEL means if it is an address on the hub. UsageError for one that leads nowhere."""
+    if "/" not in text and not text.lower().startswith("hf:"):
+        return None
+    from minichat.catalog import load_catalog
+    from minichat.hub.address import parse_address
+    from minichat.wanted import from_address
+
+    address = parse_address(text)
+    if address is None:
+        raise missing(Path(text), "file or folder")
+    return from_address(address, quant, load_catalog())
+
+
+def in_catalog(text: str, quant: str | None = None) -> Wanted | None:
+    """What MODEL means if it is a name of the catalog."""
+    from minichat.catalog import load_catalog
+    from minichat.wanted import from_catalog
+
+    return from_catalog(text, quant, load_catalog())
+
+
+def stored_name(text: str, store: Store) -> ModelName:
+    """The name in the store that a person means: as typed, or what the catalog makes of a short one.
+
+    Raises UsageError for what can be no name. Whether there is a model of that name is for the store to say.
+    """
+    name = ModelName.parse(text)
+    if store.find(name) is None and store.manifest_path(name) not in store.damaged():
+        wanted = in_catalog(text)
+        if wanted is not None and wanted.name is not None and store.find(wanted.name) is not None:
+            return wanted.name
+    return name
+
+
+def unknown(name: ModelName, store: Store) -> DataError:
+    """The error for a name that is neither here nor in the catalog, with what may have been meant."""
+    import difflib
+
+    from minichat.catalog import load_catalog
+
+    here = [m.full_name for m in store.models()]
+    near = [full for full in here if full.startswith(f"{name.name}:")]
+    if not near:
+        names = {full.partition(":")[0] for full in here} | {DEMO}
+        near = difflib.get_close_matches(name.name, names - {name.name}, n=1)
+    near = list(dict.fromkeys([*near, *load_catalog().nearest(str(name))]))[:_MAX_SUGGESTIONS]
+    meant = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+    return DataError(f"no model {str(name)!r}{meant}; `minichat list` and `minichat search` show what there is")
+
+
+def missing(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: no such {what}")
+
+
+def _from_hub(wanted: Wanted, store: Store, fetch: Fetch | None) -> Manifest:
+    from minichat.wanted import find_here
+
+    found = find_here(store, wanted)
+    if found is not None:
+        return found
+    if fetch is None:
+        raise DataError(f"{wanted.title} is not here yet: `minichat pull {wanted.title}` fetches it")
+    return fetch(wanted)
+
+
+def _stored(manifest: Manifest, store: Store) -> Model:
+    return Model(manifest.full_name, store.path(manifest), manifest)
 
 
 def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
@@ -206,7 +153,7 @@ def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
         raise DataError(f"{path}: cannot read it: {error.strerror}") from error
     if is_folder:
         path = checkpoint_folder(path)
-        return _converted(path, ModelName(name_of_folder(path)), DEFAULT_TAG, store, show_work)
+        return _stored(converted(path, ModelName(name_of_folder(path)), DEFAULT_TAG, store, show_work), store)
     if magic != _GGUF_MAGIC:
         raise GgufError(f"{path}: not a GGUF file (`minichat convert` makes one from a checkpoint folder)")
     return Model(path.name, path)
@@ -217,7 +164,7 @@ def _magic(path: Path) -> bytes:
         return file.read(len(_GGUF_MAGIC))
 
 
-def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Model:
+def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Manifest:
     tag = wanted.tag or DEFAULT_TAG
     try:
         target = parse_target(tag).name
@@ -226,84 +173,7 @@ def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Model:
     folder = Path(__file__).parent / "demo" / "model"
     if not folder.is_dir():
         raise CheckpointError(f"the demo model is missing from {folder}; install minichat again")
-    return _converted(folder, ModelName(DEMO), target, store, show_work)
-
-
-def _converted(folder: Path, name: ModelName, target: str, store: Store, show_work: ShowWork) -> Model:
-    """The model that was made from these very files before, else one made now."""
-    source, stamp = folder.absolute(), _stamp(folder)
-    if made := _made_before(store, source, stamp, target):
-        return Model(made[0].full_name, store.path(made[0]))
-    free = _free_name(store, source, target, name)
-    key = ModelName(free.name, target)
-    with store.incoming(key, lambda: _note_waiting(key, show_work)) as place:
-        # Others may have made it, or one of the same name, since we looked.
-        made = _made_before(store, source, stamp, target)
-        if not made and _free_name(store, source, target, name) == free:
-            made = [_make(store, place, folder, stamp, target, free, show_work, ConvertOptions()).manifest]
-    if not made:
-        return _converted(folder, name, target, store, show_work)
-    return Model(made[0].full_name, store.path(made[0]))
-
-
-def _make(
-    store: Store,
-    place: Path,
-    source: Path,
-    stamp: str,
-    target: str,
-    name: ModelName,
-    show_work: ShowWork,
-    options: ConvertOptions,
-) -> Converted:
-    """Converts `source` in the folder `place` of the store, and names the result."""
-    before = store.find(ModelName(name.name, name.tag or target))
-    with show_work(f"converting {folder_name(source) or source} to {target}") as work:
-        report = convert_file(source, place / "model.gguf", target, str(name), work, options)
-        manifest = Manifest(
-            name=name.name,
-            tag=name.tag or target,
-            blob=f"sha256-{report.sha256}",
-            size_bytes=report.size_bytes,
-            target=report.target,
-            architecture=report.architecture,
-            template=report.template,
-            parameters=report.parameters,
-            context_length=report.context_length,
-            source=str(source.absolute()),
-            source_stamp=stamp,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        )
-        store.add(report.path, manifest)
-    for remark in remarks(report):
-        show_work.note(remark)
-    if before is not None and (before.source, before.target) != (manifest.source, manifest.target):
-        show_work.note(f"{before.full_name} is replaced: it was {before.target}, made from {before.source}")
-    return Converted(manifest, report)
-
-
-def _made_before(store: Store, source: Path, stamp: str, target: str) -> list[Manifest]:
-    """The models in the store that were made from these very files, and whose own are there."""
-    wanted = (str(source.absolute()), stamp, parse_target(target).name)
-    same = [m for m in store.models() if (m.source, m.source_stamp, m.target) == wanted]
-    return [m for m in same if store.has_file(m)]
-
-
-def _free_name(store: Store, source: Path, target: str, name: ModelName) -> ModelName:
-    """`name`, or if it stands for a model made from another folder, one like it."""
-    taken = store.find(ModelName(name.name, target))
-    if taken is None or taken.source == str(source) or name.name == DEMO:
-        return name
-    return ModelName(f"{name.name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}")
-
-
-def _note_waiting(name: ModelName, show_work: ShowWork) -> None:
-    show_work.note(f"another minichat is making {name}: waiting for it (Ctrl-C leaves)")
-
-
-def _matters(file: str) -> bool:
-    """Whether a file of this name can be a part of a checkpoint; .DS_Store and README.md cannot."""
-    return file.endswith((".json", ".safetensors")) or ".model" in file
+    return converted(folder, ModelName(DEMO), target, store, show_work)
 
 
 def _expanded(text: str) -> Path:
@@ -311,16 +181,3 @@ def _expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise DataError(f"{text}: {error}") from error
-
-
-def _stamp(folder: Path) -> str:
-    """A fingerprint of a folder's files (names, sizes and times, not contents) and of the converter's revision."""
-    digest = hashlib.sha256(str(REVISION).encode())
-    try:
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and _matters(path.name):
-                stat = path.stat()
-                digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot read this folder: {error.strerror}") from error
-    return digest.hexdigest()

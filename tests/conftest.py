@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,12 @@ import pytest
 from checkpoints import SHARDED
 
 END_TOKEN = 2
+NO_HUB = "http://127.0.0.1:9"  # nobody answers there
+# Where the hub's tools and other programs are told to look, and by which way.
+ELSEWHERE = (
+    "HF_TOKEN", "HF_HUB", "HF_HOME", "HUGGING", "TRANSFORMERS", "XDG_", "OLLAMA_",
+    "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +26,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("MINICHAT_HOME", str(folder / "minichat"))
-    for name in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR") or name.startswith(ELSEWHERE):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_ENDPOINT", NO_HUB)
+    monkeypatch.setenv("HF_HOME", str(folder / "huggingface"))
     return folder
 
 

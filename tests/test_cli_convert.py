@@ -154,8 +154,10 @@ def test_a_context_that_may_be_longer_is_told(checkpoint: Path) -> None:
 
 def test_no_such_checkpoint() -> None:
     fails(3, "no such folder", "convert", "/no/such/folder")
-    fails(3, "hf download mistralai/Ministral-8B --local-dir Ministral-8B", "convert", "mistralai/Ministral-8B")
-    fails(3, "no such file or folder (to fetch a repo of that name: hf download a/b", "run", "a/b", "hello")
+    fails(3, "no such folder", "convert", "./mistralai/Ministral-8B")
+    fails(4, "127.0.0.1:9 cannot be reached", "convert", "mistralai/Ministral-8B")  # a repo on the hub
+    fails(4, "127.0.0.1:9 cannot be reached", "run", "a/b", "hello")
+    fails(3, "no such file or folder", "run", "./a/b", "hello")
 
 
 def test_two_folders_of_one_name_keep_apart(checkpoint: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from checkpoints import SHARDED
 from program import start
 
-from minichat import models
+from minichat import making, models
 from minichat.manifest import ModelName
 from minichat.store import Store
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
@@ -134,7 +134,7 @@ def test_a_folder_here_needs_no_path(
 
 
 def test_a_given_name_and_tag(checkpoint: Path, store: Store, work: Work) -> None:
-    made = models.convert_into(store, checkpoint, "q8_0", ModelName("mine", "best"), work).manifest
+    made = making.convert_into(store, checkpoint, "q8_0", ModelName("mine", "best"), work).manifest
     assert (made.full_name, made.target, made.template) == ("mine:best", "q8_0", "v7-tekken")
     assert models.resolve("mine:BEST", store, work).path == store.path(made)
 
@@ -168,7 +168,7 @@ def while_another_makes(
     """In the block another thread is converting `path`; it is let go once somebody waits for it."""
     held, work = Held(), Work()
     arguments = (store, path, target, ModelName.parse(name), held)
-    first = threading.Thread(target=models.convert_into, args=arguments)
+    first = threading.Thread(target=making.convert_into, args=arguments)
     first.start()
     assert held.began.wait(30)
 
@@ -191,13 +191,13 @@ def test_who_waited_takes_the_result_of_the_other(checkpoint: Path, store: Store
     assert work.notes == ["another minichat is making my-model:q4_K_M: waiting for it (Ctrl-C leaves)"]
     assert work.titles == []
     with while_another_makes(checkpoint, store) as work:
-        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work).manifest
+        made = making.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work).manifest
     assert (made.full_name, len(work.notes), work.titles) == ("my-model:q4_K_M", 1, [])
 
 
 def test_who_waited_for_something_else_goes_on_to_convert(checkpoint: Path, store: Store) -> None:
     with while_another_makes(checkpoint, store, "q8_0", "mine:best") as work:
-        made = models.convert_into(store, checkpoint, "q4_K_M", ModelName("mine", "best"), work).manifest
+        made = making.convert_into(store, checkpoint, "q4_K_M", ModelName("mine", "best"), work).manifest
     assert (made.target, len(work.titles)) == ("q4_K_M", 1)
     assert work.notes[1:] == [f"mine:best is replaced: it was q8_0, made from {checkpoint}"]
     assert store.models() == [made]
@@ -213,7 +213,7 @@ def test_who_waited_for_another_folder_of_the_same_name_takes_another_name(check
 
 def test_asking_again_converts_again(checkpoint: Path, store: Store, work: Work) -> None:
     for _ in range(2):
-        models.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work)
+        making.convert_into(store, checkpoint, "q4_K_M", ModelName("my-model"), work)
     assert len(work.titles) == 2
 
 

@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minichat.commands.options import INT32, JsonOption, ModelArgument, TemplateOption, find_model
+from minichat.commands.hub import fetching
+from minichat.commands.options import (
+    INT32,
+    JsonOption,
+    LicenceOption,
+    ModelArgument,
+    TemplateOption,
+    ThreadsOption,
+    YesOption,
+    find_model,
+)
 from minichat.inputs import read_question, read_text
 from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from minichat.engine.types import Device
+    from minichat.models import Model
 
 app = typer.Typer()
 
@@ -46,8 +57,10 @@ def run(
     ctx: Annotated[int | None, typer.Option(min=16, max=INT32, help="Context length, in tokens.")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|gpu", help="Where to compute.")] = "auto",
     gpu_layers: Annotated[int | None, typer.Option(min=0, max=INT32, help="Layers on the GPU.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads on the CPU.")] = None,
+    threads: ThreadsOption = None,
     template: TemplateOption = None,
+    yes: YesOption = False,
+    accept_licence: LicenceOption = False,
     stats: Annotated[bool, typer.Option("--stats", help="One answer's cost, to standard error.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,10 +83,12 @@ def run(
         LoadOptions(ctx, gpu_layers, threads, _device(device)),
         template,
     )
+    found = find_model(model, fetching(yes, accept_licence, threads))
+    use(found, accept_licence)
     if question is None:
-        chat.chat(find_model(model), options)
+        chat.chat(found, options)
     else:
-        chat.answer(find_model(model), question, options, as_json, stats)
+        chat.answer(found, question, options, as_json, stats)
 
 
 @app.command(
@@ -97,8 +112,9 @@ def render(
     from minichat.template.messages import parse_messages
 
     conversation = parse_messages(read_text(messages))
-    with Engine(find_model(model).path, LoadOptions(vocab_only=True)) as engine:
-        version = template_of(model, engine.wait_loaded(), template)
+    found = find_model(model)
+    with Engine(found.path, LoadOptions(vocab_only=True)) as engine:
+        version = template_of(found, engine.wait_loaded(), template)
         if version is None:
             raise DataError(f"{model} is a base model: it has no template to render (--template names one)")
         tokens, spans = engine.tokenize(render_template(conversation, version))
@@ -111,3 +127,14 @@ def _device(name: str) -> Device:
             return name
         case _:
             raise UsageError(f"--device {name}: one of auto, cpu, gpu")
+
+
+def use(model: Model, accept_licence: bool) -> None:
+    """What comes before a model's use: its licence, and when it was used last."""
+    if model.manifest is None:
+        return
+    from minichat.licences import Licensed, ask_once
+    from minichat.store import Store
+
+    ask_once(Licensed.of(model.manifest), accept_licence)
+    Store.default().touch_used(model.manifest)

@@ -1,15 +1,22 @@
-"""`convert`: a checkpoint folder to a GGUF file."""
+"""`convert`: a checkpoint, in a folder or on the hub, to a GGUF file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minichat.commands.options import JsonOption
+from minichat.commands.options import JsonOption, LicenceOption, ThreadsOption, YesOption
 from quant.errors import DataError, UsageError
 from quant.types import TARGET_NAMES
+
+if TYPE_CHECKING:
+    from convert.report import Report
+    from minichat.making import Converted, ConvertOptions
+    from minichat.manifest import ModelName
+    from minichat.pull import Agree
+    from minichat.wanted import Wanted
 
 app = typer.Typer()
 
@@ -20,11 +27,16 @@ app = typer.Typer()
     "  minichat convert ./Mistral-Small-24B-Instruct-2501\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q8_0 --name mistral-small:24b-q8_0\n"
     "  minichat convert ./Ministral-8B-Instruct-2410 -q fp16 -o ministral.gguf\n"
-    "  minichat convert ./my-fine-tune --search fine --report",
+    "  minichat convert ./my-fine-tune --search fine --report\n"
+    "  minichat convert mistralai/Mistral-Nemo-Instruct-2407 -q q6_K --yes",
 )
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A checkpoint folder, in Hugging Face's format or Mistral's own.")
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A checkpoint folder, in Hugging Face's format or Mistral's own; or a repo of one on the hub.",
+        ),
     ],
     quant: Annotated[str, typer.Option("-q", "--quant", help=f"{', '.join(TARGET_NAMES)}.")] = "q4_K_M",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write this file, not into the store.")] = None,
@@ -38,19 +50,19 @@ def convert(
     template: Annotated[
         str, typer.Option(metavar="auto|none|NAME", help="What to record as the model's template; none: a base model.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, max=512, help="Threads.")] = None,
+    threads: ThreadsOption = None,
+    yes: YesOption = False,
+    accept_licence: LicenceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Convert a checkpoint to a GGUF file, in one pass: into the store, or to a file with -o.
 
-    Weights may be bf16, fp16, fp32, FP8 or int8, in one file or shards.
+    Weights may be bf16, fp16, fp32, FP8 or int8, in one file or shards. Those of a repo on the hub are converted while
+    they arrive.
     """
-    from convert.provenance import folder_name
-    from minichat import models, reports
+    from minichat import making, models, reports
     from minichat.manifest import ModelName
-    from minichat.store import Store
     from minichat.template import VERSIONS
-    from minichat.terminal.progress import WorkProgress
     from quant.types import parse_target
 
     if output is not None and name is not None:
@@ -62,21 +74,58 @@ def convert(
     target = parse_target(quant).name
     if output == Path():
         raise UsageError("--output is empty: name a file")
-    if not source.is_dir():
-        raise DataError(f"{source}: not a folder") if source.exists() else models.missing(source, "folder")
-    source = models.checkpoint_folder(source)
-    options = models.ConvertOptions(threads, search, report, template)
-    if output is None:
-        store = Store.default()
-        named = models.default_name(store, source, target)
-        if name is not None:
-            named = models.check_free(ModelName.parse(name))
-        made = models.convert_into(store, source, target, named, WorkProgress, options)
+    named = making.check_free(ModelName.parse(name)) if name is not None else None
+    options = making.ConvertOptions(threads, search, report, template)
+    if not models.is_path(source) and (wanted := models.on_hub(source, target)) is not None:
+        from minichat.commands.hub import asking
+
+        made = _convert_repo(wanted, named, output, asking(yes, accept_licence), options)
+    else:
+        made = _convert_folder(_folder(source), target, named, output, options)
+    if isinstance(made, making.Converted):
         manifest = made.manifest
         reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, made.report, report, as_json)
-        return
-    with WorkProgress(f"converting {folder_name(source) or source} to {target}") as work:
-        found = models.convert_file(source, output, target, None, work, options)
-    for remark in models.remarks(found):
+    else:
+        reports.show_converted(str(output), made.size_bytes, f"sha256-{made.sha256}", made, report, as_json)
+
+
+def _folder(source: str) -> Path:
+    from minichat import making, models
+
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: not a folder") if folder.exists() else models.missing(folder, "folder")
+    return making.checkpoint_folder(folder)
+
+
+def _convert_folder(
+    folder: Path, target: str, named: ModelName | None, output: Path | None, options: ConvertOptions
+) -> Converted | Report:
+    from convert.provenance import folder_name
+    from minichat import making
+    from minichat.store import Store
+    from minichat.terminal.progress import WorkProgress
+
+    if output is None:
+        store = Store.default()
+        default = making.default_name(store, folder, target)
+        return making.convert_into(store, folder, target, named or default, WorkProgress, options)
+    with WorkProgress(f"converting {folder_name(folder) or folder} to {target}") as work:
+        report = making.convert_file(folder, output, target, None, work, options)
+    for remark in making.remarks(report):
         WorkProgress.note(remark)
-    reports.show_converted(str(output), found.size_bytes, f"sha256-{found.sha256}", found, report, as_json)
+    return report
+
+
+def _convert_repo(
+    wanted: Wanted, named: ModelName | None, output: Path | None, agree: Agree, options: ConvertOptions
+) -> Converted | Report:
+    from minichat.pull import make_file, pull
+    from minichat.store import Store
+    from minichat.terminal.progress import WorkProgress
+    from minichat.wanted import checkpoint_of
+
+    wanted = checkpoint_of(wanted, named)
+    if output is None:
+        return pull(wanted, Store.default(), WorkProgress, agree, options)
+    return make_file(wanted, output, WorkProgress, agree, options)

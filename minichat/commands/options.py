@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from minichat.models import Model
+    from minichat.models import Fetch, Model
 
 ModelArgument = Annotated[
     str,
@@ -18,13 +18,18 @@ TemplateOption = Annotated[
     str | None,
     typer.Option("--template", metavar="NAME", help="Override the model's template: v3, v3-tekken, v7-tekken."),
 ]
+YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Fetch without asking.")]
+LicenceOption = Annotated[
+    bool, typer.Option("--accept-licence", help="Accept the model's licence, where it is one that asks for that.")
+]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, max=512, help="Threads on the CPU.")]
 INT32 = 2**31 - 1
 
 
-def find_model(model: str) -> Model:
-    """The GGUF that MODEL stands for; a checkpoint is converted on the way, in sight of the person."""
+def find_model(model: str, fetch: Fetch | None = None) -> Model:
+    """The GGUF that MODEL stands for; made on the way, in sight of the person. Without `fetch` nothing is fetched."""
     from minichat.models import resolve
     from minichat.store import Store
     from minichat.terminal.progress import WorkProgress
 
-    return resolve(model, Store.default(), WorkProgress)
+    return resolve(model, Store.default(), WorkProgress, fetch)

@@ -33,14 +33,25 @@ def show(model: ModelArgument, as_json: JsonOption = False) -> None:
     reports.show_model(find_model(model), as_json)
 
 
-@app.command(epilog="\b\nExamples:\n  minichat rm demo:q8_0")
-def rm(model: Annotated[str, typer.Argument(metavar="NAME:TAG", help="A name in the store.")]) -> None:
-    """Remove a model from the store. Its file goes with the last name that stands for it."""
+@app.command(
+    short_help="Remove models from the store.",
+    epilog="\b\nExamples:\n  minichat rm demo:q8_0\n  minichat rm mistral-small:24b-q8_0 mine:best",
+)
+def rm(
+    models: Annotated[list[str], typer.Argument(metavar="NAME:TAG...", help="Names in the store.")],
+) -> None:
+    """Remove models from the store. A file goes with the last name that stands for it."""
     from minichat import reports
-    from minichat.manifest import ModelName
+    from minichat.licences import store_notices
+    from minichat.models import stored_name
     from minichat.store import Store
 
-    reports.show_removed(Store.default().remove(ModelName.parse(model)))
+    store = Store.default()
+    try:
+        for model in models:
+            reports.show_removed(store.remove(stored_name(model, store)))
+    finally:
+        store_notices(store.root, store.models())
 
 
 @app.command(
@@ -51,12 +62,14 @@ def cp(
     destination: Annotated[str, typer.Argument(metavar="NEW_NAME:TAG", help="Its second name.")],
 ) -> None:
     """Give a model in the store a second name; the file itself is shared."""
-    from minichat import models, reports
+    from minichat import making, reports
     from minichat.manifest import ModelName
+    from minichat.models import stored_name
     from minichat.store import Store
 
-    named = models.check_free(ModelName.parse(destination))
-    reports.show_copied(Store.default().copy(ModelName.parse(source), named))
+    store = Store.default()
+    named = making.check_free(ModelName.parse(destination))
+    reports.show_copied(store.copy(stored_name(source, store), named))
 
 
 @app.command(
@@ -74,8 +87,12 @@ def verify(
     Of a .gguf file elsewhere, only the header can be checked. The exit code is 3 if anything is damaged.
     """
     from minichat import verification
+    from minichat.models import is_path, stored_name
     from minichat.store import Store
     from minichat.terminal.progress import WorkProgress
 
-    if not verification.show_verdicts(verification.verify(model, Store.default(), WorkProgress), as_json):
+    store = Store.default()
+    if model is not None and not is_path(model):
+        model = str(stored_name(model, store))
+    if not verification.show_verdicts(verification.verify(model, store, WorkProgress), as_json):
         raise typer.Exit(DataError.exit_code)

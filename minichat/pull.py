@@ -1,0 +1,188 @@
+"""`pull`: a model from the hub into the store, whole or not at all.
+
+    the hub's list of files -> which of them, a plan -> a person agrees -> the transfer -> the store
+
+A ready GGUF file is fetched as it is (`minichat.pull_gguf`); a checkpoint is quantized while it arrives
+(`minichat.pull_checkpoint`). Whatever ends a pull in its middle, what has arrived stays in the store's folder for
+partial work, and the next pull of that model goes on from there. One process at a time pulls a model; the others wait,
+and take what it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from minichat.folders import disk_bytes
+from minichat.gguf_names import choose_gguf
+from minichat.licences import store_notices
+from minichat.making import Converted, ConvertOptions
+from minichat.manifest import Manifest, ModelName
+from minichat.terminal.units import format_bytes
+from minichat.wanted import Wanted, find_here, name_of_repo
+from minichat.work import ShowWork
+from quant.errors import DataError, NetworkError
+
+if TYPE_CHECKING:
+    from convert.report import Report
+    from minichat.hub.lookup import Repo
+    from minichat.hub.transfer import Hub
+    from minichat.licences import Licensed
+    from minichat.plan import Grid, Plan
+    from minichat.store import Store
+
+
+class Source(Protocol):
+    """What a pull fetches: a GGUF file, or a checkpoint. All is decided, and nothing fetched but what describes it."""
+
+    @property
+    def target(self) -> str:
+        """The quantization of the result."""
+        ...
+
+    @property
+    def stamp(self) -> str:
+        """A fingerprint of the files on the hub that the model is made of."""
+        ...
+
+    def licensed(self, name: str) -> Licensed: ...
+
+    def plan(self, name: str, partial: Path | None) -> Plan: ...
+
+    def grid(self, name: str) -> Grid: ...
+
+    def fetch(self, folder: Path, name: ModelName, source: str, show_work: ShowWork) -> tuple[Path, Converted]:
+        """The GGUF file, made in `folder`, and the model that it will be.
+
+        Goes on from what `folder` holds of an earlier try. source: what the manifest is to say of its origin.
+        """
+        ...
+
+
+Agree = Callable[["Source", "Plan"], None]
+
+
+def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, options: ConvertOptions) -> Converted:
+    """The model, fetched; with the conversion's report, if there was one. `agree` sees the plan before the first byte,
+    and raises to stop.
+
+    DataError, NetworkError, StorageError, UsageError; what was in the store before is untouched by all of them.
+    """
+    from minichat.hub.transfer import Hub
+
+    with Hub() as hub:
+        source = find_source(hub, wanted, options)
+        here = find_here(store, wanted)
+        if here is not None and here.source_stamp == source.stamp:
+            show_work.note(f"{here.full_name} is here already, as it is on the hub")
+            _tidy(store, here)
+            return Converted(here)
+        name = _name(wanted, source, store)
+        agree(source, source.plan(str(name), _partial(store, name)))
+        with store.partial(name, lambda: _note_waiting(name, show_work)) as folder:
+            here = find_here(store, wanted)
+            if here is not None and here.source_stamp == source.stamp:
+                store.discard(folder)
+                return Converted(here)
+            made = _fetched(source, wanted, store, folder, name, show_work)
+    store_notices(store.root, store.models())
+    return made
+
+
+def make_file(wanted: Wanted, output: Path, show_work: ShowWork, agree: Agree, options: ConvertOptions) -> Report:
+    """Makes the GGUF file `output` of a checkpoint on the hub. An interruption leaves nothing."""
+    import tempfile
+
+    from minichat.hub.lookup import look_up
+    from minichat.hub.transfer import Hub
+    from minichat.pull_checkpoint import CheckpointSource
+
+    with Hub() as hub, tempfile.TemporaryDirectory() as scratch:
+        repo = look_up(wanted.address.repo, wanted.address.revision)
+        source = CheckpointSource(hub, repo, wanted, options)
+        agree(source, source.plan(wanted.title, None))
+        title = f"converting {repo.id} to {source.target}"
+        return source.convert(Path(scratch), output, title, show_work, resumable=False)
+
+
+def find_source(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Source:
+    """What is to be fetched for a model: the hub's ready file if there is one, else the checkpoint."""
+    from minichat.hub.lookup import look_up
+    from minichat.pull_checkpoint import CheckpointSource
+    from minichat.pull_gguf import GgufSource
+
+    address = wanted.address
+    repo = look_up(address.repo, address.revision)
+    if not wanted.make and (file := _ready_file(repo, wanted)) is not None:
+        return GgufSource(hub, repo, file, wanted)
+    return CheckpointSource(hub, repo, wanted, options)
+
+
+def _ready_file(repo: Repo, wanted: Wanted) -> str | None:
+    names = [file.name for file in repo.files]
+    chosen = wanted.address.file
+    if chosen is not None and chosen.lower().endswith(".gguf"):
+        if chosen not in names:
+            raise DataError(f"{repo.id} has no file {chosen}")
+        return chosen
+    return choose_gguf(repo.id, names, wanted.quant)
+
+
+def _name(wanted: Wanted, source: Source, store: Store) -> ModelName:
+    """What the model will be called: the catalog's name, else the repo's; never that of another model here."""
+    import hashlib
+
+    if wanted.name is not None:
+        return wanted.name
+    name = name_of_repo(wanted.address.repo, source.target)
+    taken = store.find(name)
+    if taken is None or taken.source.lower() == wanted.source.lower():
+        return name
+    return ModelName(f"{name.name}-{hashlib.sha256(wanted.source.lower().encode()).hexdigest()[:8]}", name.tag)
+
+
+def _tidy(store: Store, here: Manifest) -> None:
+    """Removes what a pull left that was killed after its model was complete."""
+    name = ModelName(here.name, here.tag)
+    if _partial(store, name) is not None:
+        with store.partial(name) as folder:
+            store.discard(folder)
+
+
+def _fetched(
+    source: Source, wanted: Wanted, store: Store, folder: Path, name: ModelName, show_work: ShowWork
+) -> Converted:
+    """Fetches into `folder` and adds the result to the store; says what is kept of it if that ends too early."""
+    before = store.find(name)
+    try:
+        file, made = source.fetch(folder, name, wanted.source, show_work)
+        store.add(file, made.manifest)
+        store.discard(folder)
+    except NetworkError as error:
+        raise NetworkError(f"{error}{_kept(folder, name)}") from error
+    except KeyboardInterrupt:
+        if told := _kept(folder, name):
+            show_work.note(told.removeprefix("; "))
+        raise
+    except DataError:
+        store.discard(folder)
+        raise
+    if before is not None and before.source != made.manifest.source:
+        show_work.note(f"{before.full_name} is replaced: it was {before.target}, made from {before.source}")
+    return made
+
+
+def _kept(folder: Path, name: ModelName) -> str:
+    kept = disk_bytes(folder)
+    return f"; {format_bytes(kept)} are kept, and `minichat pull {name}` goes on from there" if kept else ""
+
+
+def _partial(store: Store, name: ModelName) -> Path | None:
+    """The folder of an earlier try, if there is one."""
+    key = f"{name.name}:{name.tag}".lower()
+    return next((partial.path for partial in store.partials() if partial.name.lower() == key), None)
+
+
+def _note_waiting(name: ModelName, show_work: ShowWork) -> None:
+    show_work.note(f"another minichat is pulling {name}: waiting for it (Ctrl-C leaves)")

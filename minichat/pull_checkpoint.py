@@ -1,0 +1,209 @@
+"""Make a model of a checkpoint on the hub: its weights are quantized as they arrive, and never lie on this disk.
+
+What describes the checkpoint (config, index, card, and at last the tokenizer) is fetched whole. The weights are read by
+ranges, from front to back, straight into the converter (`convert.pipeline`); what another program's cache holds is read
+from there. The work survives interruptions: the next try goes on with the next rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convert.checkpoint import open_checkpoint, wanted_files
+from convert.config import read_config
+from convert.pipeline import convert, sizes
+from convert.provenance import find_provenance
+from convert.resume import on_disk
+from convert.sources import SourceMismatch
+from minichat.hub.weights import RemoteWeights
+from minichat.licences import Licensed
+from minichat.machine import available_bytes, free_bytes
+from minichat.making import Converted, ConvertOptions, manifest_of, remarks
+from minichat.manifest import ModelName
+from minichat.memory import default_context, needed, shape_of_config
+from minichat.plan import Grid, Plan, PlannedFile
+from minichat.store import home
+from minichat.wanted import Wanted, refuse_unmade
+from minichat.work import ShowWork
+from quant.errors import NetworkError
+
+if TYPE_CHECKING:
+    from convert.provenance import Provenance
+    from convert.report import Progress, Report
+    from minichat.hub.lookup import Repo
+    from minichat.hub.transfer import Hub
+
+_FILE = "model.gguf"
+_COMPARED = ("q4_K_M", "q5_K_M", "q6_K", "q8_0", "fp16")  # by `--plan`
+_TRIES = 3  # of a file whose bytes are not those that the hub promised
+
+
+class CheckpointSource:
+    """A checkpoint in a repo. Its description is fetched when this is made: some hundred kilobytes."""
+
+    def __init__(self, hub: Hub, repo: Repo, wanted: Wanted, options: ConvertOptions) -> None:
+        from minichat.elsewhere import find_blob
+
+        self._hub, self._repo, self._wanted, self._options = hub, repo, wanted, options
+        self.target = refuse_unmade(wanted)
+        small, weights = wanted_files(file.name for file in repo.files)
+        self._tokenizers = [repo.file(name) for name in small if _is_tokenizer(name)]
+        self._weights = [repo.file(name) for name in weights]
+        self._described = {name: hub.fetch(repo, repo.file(name)) for name in small if not _is_tokenizer(name)}
+        found = ((file.name, find_blob(file.sha256, file.size_bytes)) for file in self._weights if file.sha256)
+        self._local = {name: path for name, path in found if path is not None}
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / self._folder_name
+            self._describe(folder)
+            for file in self._tokenizers:
+                (folder / file.name).touch()  # that there is one is all that a plan asks
+            self._provenance = self._find_provenance(folder)
+            with self._remote(folder) as files:
+                checkpoint = open_checkpoint(folder, files)
+                config = read_config(checkpoint.config, checkpoint.params, checkpoint.native)
+                self._sizes = sizes(checkpoint, dict.fromkeys((*_COMPARED, self.target)))
+                self._shape = shape_of_config(config)
+
+    @property
+    def stamp(self) -> str:
+        """The card and the licence may change without another model."""
+        files = (*map(self._repo.file, self._described), *self._tokenizers, *self._weights)
+        matter = [file for file in files if file.name.endswith((".json", ".safetensors")) or _is_tokenizer(file.name)]
+        parts = [self.target, self._options.search, self._options.template]
+        parts += sorted(f"{file.name} {file.sha256 or file.git_oid}" for file in matter)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def licensed(self, name: str) -> Licensed:
+        """By the model's own files, else by the catalog, else by what the hub has read out of the card."""
+        told, entry, repo = self._provenance, self._wanted.entry, self._repo
+        licence = told.licence or (entry.licence if entry else repo.licence)
+        return Licensed(name, licence, told.licence_name or repo.licence_name, repo.id)
+
+    def plan(self, name: str, partial: Path | None) -> Plan:
+        written = on_disk(partial / _FILE) if partial else 0
+        model_bytes = self._sizes[self.target]
+        consumed = int(sum(file.size_bytes for file in self._weights) * min(1.0, written / model_bytes))
+        files = [PlannedFile(file.name, file.size_bytes) for file in self._tokenizers]
+        for file in self._weights:
+            here = min(consumed, file.size_bytes)
+            consumed -= here
+            files.append(PlannedFile(file.name, file.size_bytes, file.size_bytes if file.name in self._local else here))
+        ctx = default_context(self._shape)
+        return Plan(
+            name=name,
+            repo=self._repo.id,
+            revision=self._repo.commit,
+            target=self.target,
+            converts=True,
+            files=tuple(files),
+            model_bytes=model_bytes,
+            licence=self.licensed(name).licence_name or self.licensed(name).licence,
+            written_bytes=written,
+            ctx=ctx,
+            memory=needed(self._shape, model_bytes, ctx),
+            available_bytes=available_bytes(),
+            disk_free_bytes=free_bytes(home()),
+        )
+
+    def grid(self, name: str) -> Grid:
+        return Grid(name, self._shape, self._sizes, available_bytes(), free_bytes(home()))
+
+    def fetch(self, folder: Path, name: ModelName, source: str, show_work: ShowWork) -> tuple[Path, Converted]:
+        report = self.convert(folder, folder / _FILE, f"fetching {name}", show_work)
+        licensed = self.licensed(str(name))
+        manifest = replace(
+            manifest_of(report, name, source, self.stamp),
+            repo=self._repo.id,
+            revision=self._repo.commit,
+            licence=licensed.licence,
+            licence_name=licensed.licence_name,
+            temperature=self._wanted.entry.temperature if self._wanted.entry else None,
+        )
+        return report.path, Converted(manifest, report)
+
+    def convert(
+        self, folder: Path, destination: Path, title: str, show_work: ShowWork, *, resumable: bool = True
+    ) -> Report:
+        """Makes the GGUF file `destination`; what describes the checkpoint is put into `folder`.
+
+        resumable: go on with what an earlier try left beside the destination, and leave there what this one made.
+        """
+        described = folder / self._folder_name
+        self._describe(described)
+        with show_work(title) as work:
+
+            def on_progress(at: Progress) -> None:
+                work.update(at.source_done_bytes, at.source_total_bytes, at.hint or at.tensor)
+
+            report = self._converted(described, destination, on_progress, resumable)
+        for remark in remarks(report):
+            show_work.note(remark)
+        return report
+
+    @property
+    def _folder_name(self) -> str:
+        """As if the repo had been fetched into a folder of its name, which the converter calls the model by."""
+        return self._repo.id.rsplit("/", 1)[-1]
+
+    def _converted(
+        self, described: Path, file: Path, on_progress: Callable[[Progress], None], resumable: bool
+    ) -> Report:
+        """Converts, and tries again where a file came damaged: from the hub, if it was another program's."""
+        entry, options = self._wanted.entry, self._options
+        is_base = entry is not None and entry.template is None and options.template == "auto"
+        damaged = ""
+        for _ in range(_TRIES):
+            self._fetch_tokenizers(described)
+            with self._remote(described) as files:
+                try:
+                    return convert(
+                        described,
+                        file,
+                        self.target,
+                        template="none" if is_base else options.template,
+                        threads=options.threads,
+                        search=options.search,
+                        measure=options.measure,
+                        on_progress=on_progress,
+                        files=files,
+                        provenance=self._provenance,
+                        resumable=resumable,
+                    )
+                except SourceMismatch as error:
+                    damaged = error.path.name
+                    self._local.pop(damaged, None)
+                    error.path.unlink(missing_ok=True)  # a tokenizer; weights are not here
+        raise NetworkError(f"{self._repo.id}: {damaged} came {_TRIES} times with another sha256 than the hub tells")
+
+    def _describe(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in self._described.items():
+            (folder / name).write_bytes(data)
+
+    def _fetch_tokenizers(self, folder: Path) -> None:
+        for file in self._tokenizers:
+            path = folder / file.name
+            if not path.is_file() or path.stat().st_size != file.size_bytes:
+                path.write_bytes(self._hub.fetch(self._repo, file))
+
+    @contextlib.contextmanager
+    def _remote(self, folder: Path) -> Iterator[RemoteWeights]:
+        files = RemoteWeights(self._hub, self._repo, folder, self._local)
+        try:
+            yield files
+        finally:
+            files.close()
+
+    def _find_provenance(self, folder: Path) -> Provenance:
+        told = {file.name: file.sha256 for file in (*self._weights, *self._tokenizers) if file.sha256}
+        return replace(find_provenance(folder), repo=self._repo.id, revision=self._repo.commit, hub_sha256=told)
+
+
+def _is_tokenizer(name: str) -> bool:
+    return name == "tekken.json" or name.endswith(".model") or ".model.v" in name

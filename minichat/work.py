@@ -1,0 +1,20 @@
+"""How long work is shown: what the makers of models need of the terminal, and no more."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What shows long work to a person."""
+
+    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None: ...
+
+
+class ShowWork(Protocol):
+    """Begins to show a work of this title; `note` is a remark on the way to it."""
+
+    def __call__(self, title: str) -> AbstractContextManager[Progress]: ...
+
+    def note(self, text: str) -> None: ...
