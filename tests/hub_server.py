@@ -139,6 +139,8 @@ class HubServer:
         self.granted: set[tuple[str, str]] = set()  # (token, repo)
         self.log: list[Request] = []
         self.raw: dict[str, bytes | Callable[[], bytes]] = {}  # path of the API -> what is answered instead
+        self.redirects: dict[str, str] = {}  # path -> where it leads
+        self.more_headers: dict[str, str] = {}  # with every answer
         self.after: Callable[[Request], None] = lambda _request: None  # called when a request is done
         self.repos: dict[str, list[_Repo]] = {}  # newest last
         self.blobs: dict[str, _Content] = {}
@@ -273,6 +275,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.server.name == "cdn":
                 self._blob(path, query)
+            elif path in self.hub.redirects:
+                self._answer(302, b"", {"Location": self.hub.redirects[path]})
             elif (raw := self.hub.raw.get(path)) is not None:
                 self._answer(200, raw() if callable(raw) else raw, {"Content-Type": "application/json"})
             elif path == "/api/models":
@@ -447,7 +451,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _start(self, status: int, length: int | None, headers: Mapping[str, str]) -> None:
         self.request_.status = status
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {**headers, **self.hub.more_headers}.items():
             self.send_header(name, value)
         if length is None:
             self.send_header("Transfer-Encoding", "chunked")

@@ -6,7 +6,9 @@
     lookup        one repo's files, and a search, through huggingface_hub
     refusals      what a hub's refusal means to a person
     patience      how long to wait, and how often to try again
-    connection    kept-alive connections that notice a stall: proxies, TLS, and who may see the token
+    route         the way to a host: proxies, TLS
+    watch         a socket that notices a stall
+    connection    connections that are kept alive and can be ended from another thread
     source        one file of a repo: where its bytes are, and whether an answer is what was asked for
     stream        several ranges in flight, handed over in order, in bounded memory
     transfer      Hub: read, fetch, stream, download

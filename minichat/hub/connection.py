@@ -1,142 +1,29 @@
-"""Connections that are kept alive and notice a stall: http.client, with its sockets watched.
+"""Connections that are kept alive, and can be ended from another thread: http.client, with its sockets watched.
 
-http.client and not the client that huggingface_hub brings: it copies each byte once (a file of 14 GB costs a few
-seconds of CPU), and its sockets are at hand, so that another thread can end a transfer at once by shutting them down.
-Proxies come from the environment or the system (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), certificates from the
-system's store, or SSL_CERT_FILE and SSL_CERT_DIR.
-
-A watched socket fails with TimeoutError when no byte came for `stall_s`, when the head of an answer takes longer than
-that in all, or when the body came below `slow_bytes_per_s` for `slow_s`. Only the time spent waiting for the net
-counts: whoever consumes slowly is not to blame the hub.
+http.client and not the client that huggingface_hub brings: it does less work for each byte, and its sockets are at
+hand, so that they can be watched, and so that another thread can end a transfer at once by shutting them down.
 """
 
-import base64
 import contextlib
 import http.client
-import io
 import socket
 import ssl
 import string
-import sys
 import threading
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
 from minichat.hub.patience import Patience, TransientError
+from minichat.hub.route import Headers, Origin, http_connection, tls_context
+from minichat.hub.watch import WatchedSocket
 from minichat.terminal.sanitize import clean_line
 from quant.errors import NetworkError
 
 _IDLE_S = 15.0  # an older idle connection may have been dropped without a sign on the way
 _MAX_IDLE = 16
-_BUFFER_BYTES = 1 << 16
 _MAX_REST_BYTES = 1 << 16  # of an answer that nobody wants: read, so that its connection can be used again
-
-Headers = dict[str, str]  # by names in lower case
-
-
-class Origin(tuple[str, str, int]):
-    """Scheme, host and port: what a connection leads to, and what a token may be sent to."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, url: str) -> "Origin":
-        """TransientError if `url` is no address of the web."""
-        try:
-            parts = urllib.parse.urlsplit(url)
-            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-            if not parts.hostname or len(parts.hostname) > 255 or not parts.hostname.isascii():
-                raise ValueError
-        except (ValueError, KeyError):
-            raise TransientError("the hub leads to an address that is none") from None
-        return cls((parts.scheme, parts.hostname, port))
-
-    @property
-    def host(self) -> str:
-        return self[1]
-
-    def __str__(self) -> str:
-        scheme, host, port = self
-        return clean_line(host if port == {"http": 80, "https": 443}[scheme] else f"{host}:{port}")
-
-
-class WatchedSocket:
-    """What http.client needs of a socket, with a watch on what is received."""
-
-    def __init__(self, wire: socket.socket, patience: Patience) -> None:
-        self._wire = wire
-        self._patience = patience
-        self._readers = 0
-        self._is_closed = False
-        self.expect_head()
-
-    def expect_head(self) -> None:
-        """From now on an answer's head is awaited."""
-        self._head_until: float | None = time.monotonic() + self._patience.stall_s
-        self._waited_s, self._received = 0.0, 0
-
-    def expect_body(self) -> None:
-        self._head_until = None
-        self._wire.settimeout(self._patience.stall_s)
-
-    def sendall(self, data: Any) -> None:
-        self._wire.settimeout(self._patience.stall_s)
-        self._wire.sendall(data)
-
-    def makefile(self, _mode: str = "rb", *_: Any, **__: Any) -> io.BufferedReader:
-        self._readers += 1
-        return io.BufferedReader(_Reader(self), _BUFFER_BYTES)
-
-    def receive_into(self, buffer: Any) -> int:
-        began = time.monotonic()
-        if self._head_until is not None:
-            if began >= self._head_until:
-                raise TimeoutError("no answer came in time")
-            self._wire.settimeout(self._head_until - began)
-            return self._wire.recv_into(buffer)
-        n_bytes = self._wire.recv_into(buffer)
-        self._waited_s += time.monotonic() - began
-        self._received += n_bytes
-        if self._waited_s >= self._patience.slow_s:
-            if self._received < self._patience.slow_bytes_per_s * self._waited_s:
-                raise TimeoutError("too few bytes came")
-            self._waited_s, self._received = 0.0, 0
-        return n_bytes
-
-    def reader_closed(self) -> None:
-        self._readers -= 1
-        if self._is_closed and not self._readers:
-            self._wire.close()
-
-    def close(self) -> None:
-        """As a socket does it: what is being read from stays open until that is closed as well."""
-        self._is_closed = True
-        if not self._readers:
-            self._wire.close()
-
-    def end(self) -> None:
-        """Ends everything at once, from any thread: whoever waits for bytes gets an error, or an early end."""
-        with contextlib.suppress(OSError):  # not SSLSocket's own shutdown, which is not made for two threads
-            socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, owner: WatchedSocket) -> None:
-        self._owner = owner
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._owner.receive_into(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._owner.reader_closed()
 
 
 class Answer:
@@ -146,7 +33,7 @@ class Answer:
         self, connection: "Connection", response: http.client.HTTPResponse, owner: "Connections", leash: "Leash"
     ) -> None:
         self.status = response.status
-        self.headers: Headers = {}
+        self.headers: Headers = {}  # by names in lower case
         for name, value in response.getheaders():
             self.headers.setdefault(name.lower(), value)
         self.length = response.length  # None if it is not told
@@ -188,7 +75,7 @@ class Connection:
         self._patience = patience
         self._is_ended = False
         self._watched: WatchedSocket | None = None
-        self._http, self._prefix, self._proxy_headers = _http_connection(origin, patience, tls)
+        self._http, self._prefix, self._proxy_headers = http_connection(origin, patience.stall_s, tls)
 
     def ask(self, target: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         """Sends GET and awaits the head of the answer. Raises what http.client and sockets raise."""
@@ -299,62 +186,10 @@ class Connections:
             fit = [c for c in self._idle if c.origin == origin and c not in old]
             self._idle = [c for c in self._idle if c not in old and c not in fit[-1:]]
             if origin[0] == "https" and self._tls is None:
-                self._tls = _tls_context()
+                self._tls = tls_context()
         for connection in old:
             connection.close()
         return fit[-1] if fit else Connection(origin, self._patience, self._tls)
-
-
-def _http_connection(
-    origin: Origin, patience: Patience, tls: ssl.SSLContext | None
-) -> tuple[http.client.HTTPConnection, str, Headers]:
-    """The connection, what stands before each target (through a proxy, without TLS), and headers for the proxy."""
-    scheme, host, port = origin
-    proxy, sign_in = _proxy_for(origin)
-    timeout_s = min(10.0, patience.stall_s)
-    if scheme == "https":
-        to_host, to_port = (proxy[1], proxy[2]) if proxy else (host, port)
-        secure = http.client.HTTPSConnection(to_host, to_port, timeout=timeout_s, context=tls)
-        if proxy:
-            secure.set_tunnel(host, port, headers=sign_in)
-        return secure, "", {}
-    if proxy:
-        return http.client.HTTPConnection(proxy[1], proxy[2], timeout=timeout_s), f"http://{host}:{port}", sign_in
-    return http.client.HTTPConnection(host, port, timeout=timeout_s), "", {}
-
-
-def _proxy_for(origin: Origin) -> tuple[Origin | None, Headers]:
-    """The proxy on the way to `origin`, and the headers that it wants. NetworkError for a kind that is not known."""
-    scheme, host, port = origin
-    proxies = urllib.request.getproxies()
-    address = proxies.get(scheme) or proxies.get("all")
-    if not address or urllib.request.proxy_bypass(f"{host}:{port}"):
-        return None, {}
-    parts = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
-    if parts.scheme != "http":
-        raise NetworkError(
-            f"a proxy of the kind {clean_line(parts.scheme)} is not supported: set HTTPS_PROXY to one that begins with "
-            "http://, or name the hub's host in NO_PROXY"
-        )
-    try:
-        proxy = Origin.of(f"http://{parts.netloc.rpartition('@')[2]}")
-    except TransientError:
-        raise NetworkError("the proxy's address is none: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY") from None
-    if parts.username is None:
-        return proxy, {}
-    who = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
-    return proxy, {"Proxy-Authorization": "Basic " + base64.b64encode(who.encode()).decode()}
-
-
-def _tls_context() -> ssl.SSLContext:
-    """The system's certificates; on macOS and Windows through truststore, where huggingface_hub has brought it."""
-    paths = ssl.get_default_verify_paths()  # cafile and capath: of the environment first
-    if sys.platform in ("darwin", "win32") and not (paths.cafile or paths.capath):
-        with contextlib.suppress(ImportError):
-            import truststore
-
-            return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return ssl.create_default_context()
 
 
 def _reason(error: Exception, origin: Origin) -> str:

@@ -184,7 +184,7 @@ def _within(seconds: float, call: Callable[[], _T], endpoint: str) -> _T:
 
     def work() -> None:
         try:
-            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would log texts of the hub's
+            _quieten()
             results.append(call())
         except BaseException as error:
             errors.append(error)
@@ -199,6 +199,14 @@ def _within(seconds: float, call: Callable[[], _T], endpoint: str) -> _T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _quieten() -> None:
+    """huggingface_hub logs what a hub warns of, as it is, and asks for lists of its own to describe its user."""
+    from huggingface_hub import constants
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 def _transient(error: Exception, endpoint: str, repo: str, revision: str | None, has_token: bool) -> TransientError:

@@ -13,10 +13,11 @@ import re
 import threading
 import urllib.parse
 
-from minichat.hub.connection import Answer, Connections, Leash, Origin
+from minichat.hub.connection import Answer, Connections, Leash
 from minichat.hub.listing import RemoteFile, Repo
 from minichat.hub.patience import TransientError, asked_wait_s
 from minichat.hub.refusals import refusal
+from minichat.hub.route import Origin
 from minichat.terminal.sanitize import clean_line
 from quant.errors import NetworkError
 

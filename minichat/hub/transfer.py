@@ -5,21 +5,17 @@ and links that have expired are met with new tries that go on where the last one
 between is never spliced (`source`); whatever has a hash is compared with it.
 """
 
-import contextlib
 import errno
-import hashlib
-import json
 import os
-import stat
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from minichat.hub import environment
 from minichat.hub.connection import Connections
 from minichat.hub.listing import RemoteFile, Repo
+from minichat.hub.part import Digest, discard, open_part, write_all
 from minichat.hub.patience import DEFAULT_PATIENCE, Patience, Pause
 from minichat.hub.source import Source
 from minichat.hub.stream import Stream
@@ -89,7 +85,7 @@ class Hub:
             )
         for _ in range(2):
             data = self.read(repo, file, 0, file.size_bytes)
-            digest = _Digest(file)
+            digest = Digest(file)
             digest.update(data)
             if digest.fits():
                 return data
@@ -132,6 +128,9 @@ class Hub:
                 if digest.fits():
                     return digest.sha256()
                 discard(part)
+                on_bytes(0)
+        except BrokenPipeError:  # whoever is told of the progress has left
+            raise
         except OSError as error:
             if error.errno in _FULL:
                 discard(part)
@@ -141,9 +140,9 @@ class Hub:
             raise StorageError(f"{part} cannot be written: {error.strerror or error}; choose another place") from error
         raise _damaged(repo, file)
 
-    def _download(self, repo: Repo, file: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> "_Digest":
-        digest = _Digest(file)
-        handle = _open_part(part, file)
+    def _download(self, repo: Repo, file: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> Digest:
+        digest = Digest(file)
+        handle = open_part(part, file)
         try:
             done = 0
             while data := os.read(handle, _READ_BYTES):
@@ -152,7 +151,7 @@ class Hub:
                 on_bytes(done)
             with self.stream(repo, [(file, done, file.size_bytes)], _WINDOW_BYTES) as pieces:
                 for piece in pieces:
-                    _write(handle, piece)
+                    write_all(handle, piece)
                     digest.update(piece)
                     done += len(piece)
                     on_bytes(done)
@@ -166,75 +165,6 @@ class Hub:
         if key not in self._sources:
             self._sources[key] = Source(self._connections, repo, file, endpoint=self.endpoint, token=self._token)
         return self._sources[key]
-
-
-def discard(part: Path) -> None:
-    """Removes a part of `download` and its note. OSError is ignored: what cannot be removed is found later."""
-    for path in (part, _note_of(part)):
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-class _Digest:
-    """The hashes of a content as it comes, to be compared with what the hub told."""
-
-    def __init__(self, file: RemoteFile) -> None:
-        self._file = file
-        self._n_bytes = 0
-        self._sha256 = hashlib.sha256()
-        self._git = None
-        if file.sha256 is None and file.git_oid is not None:
-            self._git = hashlib.sha1(b"blob %d\0" % file.size_bytes, usedforsecurity=False)
-
-    def update(self, data: bytes) -> None:
-        self._n_bytes += len(data)
-        self._sha256.update(data)
-        if self._git is not None:
-            self._git.update(data)
-
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-    def fits(self) -> bool:
-        """Whether it is the content that was looked up, as far as the hub has told of it."""
-        file = self._file
-        if self._git is not None and self._git.hexdigest() != file.git_oid:
-            return False
-        return self._n_bytes == file.size_bytes and file.sha256 in (None, self.sha256())
-
-
-def _note_of(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _open_part(part: Path, file: RemoteFile) -> int:
-    """The part, open for reading and for writing at its end. A part of another content is emptied first."""
-    content = {"size_bytes": file.size_bytes, "sha256": file.sha256, "git_oid": file.git_oid}
-    note = _note_of(part)
-    if not _is_of(part, content):
-        discard(part)
-        beside = note.with_name(note.name + ".new")
-        beside.write_text(json.dumps(content), encoding="utf-8")
-        beside.replace(note)
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    return os.open(part, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
-
-
-def _is_of(part: Path, content: dict[str, Any]) -> bool:
-    """Whether `part` is a beginning of `content`, as the note beside it says. Without any hash nobody could tell."""
-    try:
-        status = part.lstat()
-        note = _note_of(part).read_bytes()[:4096]
-        is_noted = json.loads(note) == content and (content["sha256"] or content["git_oid"])
-    except (OSError, ValueError, RecursionError):
-        return False
-    return bool(is_noted) and stat.S_ISREG(status.st_mode) and status.st_size <= content["size_bytes"]
-
-
-def _write(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
 
 
 def _damaged(repo: Repo, file: RemoteFile) -> NetworkError:
