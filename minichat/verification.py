@@ -2,7 +2,8 @@
 
 Of a model in the store: its manifest makes sense, its file is there, is as long as it was, begins with a sound GGUF
 header, and has the sha256 that it is named by. So with a file of another program that is used in place. Of any other
-file only the header can be judged. Nothing is changed.
+file there is no hash to hold it against. If the vocabulary is a known one, a text must give the ids that it should
+(`minichat.golden`). Nothing is changed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from convert.digest import sha256_of
-from convert.gguf_file import read_header
+from convert.gguf_file import GgufHeader, read_header
+from minichat.golden import expected_ids, ids_here
 from minichat.manifest import Manifest, ModelName
 from minichat.models import is_path
 from minichat.store import Store
@@ -22,8 +24,9 @@ from minichat.terminal import tables
 from minichat.terminal.output import print_error, print_json, say
 from minichat.terminal.units import format_bytes
 from minichat.work import ShowWork
-from quant.errors import DataError, GgufError
+from quant.errors import DataError, EngineError, GgufError
 
+_SEE_DOCTOR = "see whether `minichat doctor` finds a sound engine"
 _UNREADABLE = "see who owns it, and whether its disk is sound"
 
 
@@ -32,7 +35,8 @@ class Verdict:
     """What was found out about one model.
 
     problem: what is wrong, None if nothing is. advice: what to do about it. hash_checked: whether there is a recorded
-    hash, and the content was held against it. linked: where another program keeps the file, if it is used in place.
+    hash, and the content was held against it. tokens_checked: whether the vocabulary is known, and gave the right ids.
+    linked: where another program keeps the file, if it is used in place.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Verdict:
     problem: str | None = None
     advice: str = ""
     linked: str | None = None
+    tokens_checked: bool = False
 
 
 def verify(wanted: str | None, store: Store, show_work: ShowWork) -> list[Verdict]:
@@ -93,6 +98,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "size_bytes": verdict.size_bytes,
         "whole": verdict.problem is None,
         "hash_checked": verdict.hash_checked,
+        "tokens_checked": verdict.tokens_checked,
         "problem": verdict.problem,
         "linked": verdict.linked,
     }
@@ -105,7 +111,8 @@ def _judge_file(path: Path) -> Verdict:
     if not path.exists():
         raise DataError(f"{path}: no such file")
     verdict = Verdict(path.name, path, path.stat().st_size, advice="fetch it or convert it again")
-    return _with_header(verdict)
+    verdict, header = _with_header(verdict)
+    return verdict if header is None else _with_tokens(verdict, header)
 
 
 def _judge_manifest(path: Path, problem: str, store: Store) -> Verdict:
@@ -147,7 +154,8 @@ def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Ve
     if verdict.size_bytes != model.size_bytes:
         size = f"its file has {verdict.size_bytes:,} bytes, and had {model.size_bytes:,}"
         return replace(verdict, problem=size)
-    if (verdict := _with_header(verdict)).problem is not None:
+    verdict, header = _with_header(verdict)
+    if header is None:
         return verdict
     try:
         found = sha256_of(path, on_bytes)
@@ -158,14 +166,28 @@ def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Ve
         return replace(verdict, problem=problem, advice=_UNREADABLE)
     if f"sha256-{found}" != model.blob:
         return replace(verdict, hash_checked=True, problem=f"its content has changed (sha256 {found})")
-    return replace(verdict, hash_checked=True)
+    return _with_tokens(replace(verdict, hash_checked=True), header)
 
 
-def _with_header(verdict: Verdict) -> Verdict:
-    """The verdict, with what is wrong with the file's header, if anything is."""
+def _with_header(verdict: Verdict) -> tuple[Verdict, GgufHeader | None]:
+    """The file's header; None, and the verdict with what is wrong with it, if anything is."""
     try:
-        read_header(verdict.file)
+        return verdict, read_header(verdict.file)
     except GgufError as error:
         unreadable = isinstance(error.__cause__, OSError)
-        return replace(verdict, problem=str(error), advice=_UNREADABLE if unreadable else verdict.advice)
-    return verdict
+        advice = _UNREADABLE if unreadable else verdict.advice
+        return replace(verdict, problem=str(error), advice=advice), None
+
+
+def _with_tokens(verdict: Verdict, header: GgufHeader) -> Verdict:
+    """The verdict, with whether the vocabulary gives the ids that it should, if that is known."""
+    if (expected := expected_ids(header.metadata)) is None:
+        return verdict
+    try:
+        found = ids_here(verdict.file)
+    except (EngineError, DataError) as error:
+        return replace(verdict, problem=f"its vocabulary cannot be loaded: {error}", advice=_SEE_DOCTOR)
+    if found != expected:
+        problem = "its vocabulary gives other token ids than Mistral's own tokenizer"
+        return replace(verdict, tokens_checked=True, problem=problem)
+    return replace(verdict, tokens_checked=True)

@@ -82,10 +82,31 @@ def test_whole_models(store: Store, blob: Path) -> None:
             "size_bytes": blob.stat().st_size,
             "whole": True,
             "hash_checked": True,
+            "tokens_checked": False,
             "problem": None,
             "linked": None,
         }
     ]
+
+
+def test_a_file_that_is_used_in_place(store: Store, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.gguf"
+    _, digest = gguf_samples.write(theirs)
+    theirs.chmod(0o644)
+    with store.incoming(ModelName("small")) as folder:
+        (folder / "link").symlink_to(theirs)
+        size = theirs.stat().st_size
+        store.add(folder / "link", dataclasses.replace(MANIFEST, blob=f"sha256-{digest}", size_bytes=size))
+    done = minichat("verify")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].endswith(f"whole, used in place: {theirs}")
+    assert json.loads(minichat("verify", "--json").stdout)[0]["linked"] == str(theirs)
+    flip_last_bit(theirs)
+    done = minichat("verify")
+    assert done.returncode == 3 and "its content has changed (sha256 " in done.stderr
+    theirs.unlink()
+    done = minichat("verify")
+    assert done.returncode == 3 and f"it is used in place, and {theirs} is gone" in done.stderr
 
 
 def test_an_empty_store() -> None:
