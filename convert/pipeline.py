@@ -278,5 +278,5 @@ def _refuse_inside(source: Path, destination: Path, weights: Iterable[Path]) -> 
     inside, outside = destination.resolve(), source.resolve()
     if inside == outside or outside in inside.parents:
         raise UsageError(f"{destination} is inside the checkpoint {source}: write the file elsewhere")
-    if any(destination.exists() and destination.samefile(path) for path in weights):
+    if any(destination.exists() and path.exists() and destination.samefile(path) for path in weights):
         raise UsageError(f"{destination} is one of the checkpoint's own files: write the file elsewhere")
