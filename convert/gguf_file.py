@@ -11,6 +11,7 @@ without bound, and every tensor that it names lies inside the file. Shapes are o
 Standard library only: the front process reads headers with this module.
 """
 
+import io
 import math
 import os
 import struct
@@ -72,6 +73,15 @@ class GgufHeader:
         return sum(math.prod(tensor.shape) for tensor in self.weights)
 
 
+@dataclass(frozen=True)
+class LeadingKeys:
+    """What the first bytes of a file tell. `metadata`: the keys that are whole; `lengths`: how many elements each array
+    has, also the one that is cut, `tokenizer.ggml.tokens` as a rule."""
+
+    metadata: dict[str, Any]
+    lengths: dict[str, int]
+
+
 def read_header(path: Path) -> GgufHeader:
     """The header of a GGUF file: keys as plain Python values, tensors in the file's order.
 
@@ -88,8 +98,32 @@ def read_header(path: Path) -> GgufHeader:
         raise GgufError(f"{path} is no usable GGUF file: {error}") from error
 
 
+def read_leading_keys(head: bytes, file_bytes: int, name: str) -> LeadingKeys:
+    """The keys in `head`, the first bytes of a file of `file_bytes` that is somewhere else.
+
+    They end where `head` does. GgufError, in one line that says `name`, if no header of such a file begins so.
+    """
+    cursor = _Cursor(io.BytesIO(head), file_bytes)
+    metadata: dict[str, Any] = {}
+    try:
+        _, n_keys = _counts(cursor)
+        _read_keys(cursor, n_keys, metadata)
+    except _CutError:
+        pass
+    except _BadError as error:
+        raise GgufError(f"{name} is no usable GGUF file: {error}") from error
+    return LeadingKeys(metadata, cursor.lengths)
+
+
 class _BadError(Exception):
     """What is wrong with a header; `read_header` adds the file's name."""
+
+
+class _CutError(_BadError):
+    """What was given of it ends, and might go on."""
+
+    def __init__(self) -> None:
+        super().__init__("it is cut short or damaged")
 
 
 class _Cursor:
@@ -101,7 +135,9 @@ class _Cursor:
         self._buffer = b""
         self.file_bytes = file_bytes
         self.place = 0
-        self.elements_left = _MAX_ELEMENTS
+        self.key = ""  # whose value is being read
+        self.lengths: dict[str, int] = {}  # of the arrays so far
+        self._elements_left = _MAX_ELEMENTS
 
     def ensure(self, n_bytes: int) -> bytes:
         """The header so far, which holds at least `n_bytes` from `place` on."""
@@ -117,7 +153,7 @@ class _Cursor:
         grown = min(max(end, 2 * len(self._buffer), _FIRST_READ_BYTES), self._limit)
         self._buffer += self._file.read(grown - len(self._buffer))
         if len(self._buffer) < end:
-            raise _BadError("it is cut short or damaged")
+            raise _CutError
 
     def number(self, letter: str) -> Any:
         size = struct.calcsize("<" + letter)
@@ -140,12 +176,14 @@ class _Cursor:
             raise _BadError(f"a {what} is not UTF-8") from None
 
     def count_elements(self, count: int) -> None:
-        self.elements_left -= count
-        if self.elements_left < 0:
+        self._elements_left -= count
+        if self._elements_left < 0:
             raise _BadError("its header holds too many values")
+        self.lengths[self.key] = count
 
 
-def _parse(cursor: _Cursor) -> GgufHeader:
+def _counts(cursor: _Cursor) -> tuple[int, int]:
+    """How many tensors and keys a header has, by its first bytes."""
     if cursor.file_bytes < len(MAGIC) or cursor.raw(4) != MAGIC:
         raise _BadError("it does not begin with GGUF")
     version = cursor.number("I")
@@ -154,12 +192,22 @@ def _parse(cursor: _Cursor) -> GgufHeader:
     n_tensors, n_keys = cursor.number("Q"), cursor.number("Q")
     if n_tensors > _MAX_TENSORS or n_keys > _MAX_KEYS:
         raise _BadError(f"it claims {n_tensors} tensors and {n_keys} keys")
-    metadata: dict[str, Any] = {}
+    return n_tensors, n_keys
+
+
+def _read_keys(cursor: _Cursor, n_keys: int, metadata: dict[str, Any]) -> None:
+    """Into `metadata`, which holds those that are whole if this ends too early."""
     for _ in range(n_keys):
-        key = cursor.name("key")
+        cursor.key = key = cursor.name("key")
         if key in metadata:
             raise _BadError(f"the key {key!r} stands in it twice")
         metadata[key] = _value(cursor, cursor.number("I"))
+
+
+def _parse(cursor: _Cursor) -> GgufHeader:
+    n_tensors, n_keys = _counts(cursor)
+    metadata: dict[str, Any] = {}
+    _read_keys(cursor, n_keys, metadata)
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 1 << 20:
         raise _BadError(f"its alignment is {alignment!r}")
