@@ -6,6 +6,7 @@ followed only where a manifest tells that this link was made: a blob that somebo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -50,25 +51,29 @@ class Blobs:
         return None
 
     def settle(self, file: Path, manifest: Manifest, known_links: Collection[str | None]) -> Manifest:
-        """Moves a file, synced and read-only, or a link in its place. The manifest, with what it now says of the link.
+        """Puts a file, synced and read-only, or a link in its place. The manifest, with what it now says of the link.
 
-        A link gives way to a whole file of the store's own, and to one of `known_links` that leads to one.
+        A link gives way to a whole file of the store's own, and to one of `known_links` that leads to one. A file
+        keeps the name that it had too, where the disk can, until somebody removes that: whoever is killed before the
+        blob has got its manifest finds the work of hours where it was.
         """
         make_folder(self.folder)
         blob = self.path(manifest.blob)
         if not file.is_symlink():
-            _seal(file)
+            _publish(file, blob)
             manifest = replace(manifest, linked=None)
         elif _is_whole(blob, manifest.size_bytes, known_links):
             unlink(file)
             return replace(manifest, linked=str(blob.readlink()) if blob.is_symlink() else None)
         else:
             manifest = replace(manifest, linked=str(file.readlink()))
-        if sys.platform == "win32" and blob.exists():
-            blob.chmod(stat.S_IWRITE)  # or it could not be replaced there
-        file.replace(blob)
+            file.replace(blob)
         sync_folder(self.folder)
         return manifest
+
+    def half_named(self) -> list[Path]:
+        """Second names that were not given to the end; by nobody any more, for who may change names."""
+        return [path for path in listed(self.folder) if path.name.startswith(".sha256-")]
 
     def others(self, named: Collection[str]) -> list[Path]:
         """The files that are none of `named`, by name."""
@@ -96,11 +101,33 @@ def _is_whole(blob: Path, size_bytes: int, known_links: Collection[str | None]) 
         return False
 
 
-def _seal(file: Path) -> None:
-    """Makes a whole file read-only, unless another program's name leads to it too, and syncs it. OSError passes."""
+def _publish(file: Path, blob: Path) -> None:
+    """Makes a whole file read-only, syncs it, and lets `blob` be a second name of it, else its only one."""
+    beside = blob.with_name(f".{blob.name}")
+    try:
+        beside.unlink(missing_ok=True)
+        os.link(file, beside)
+    except OSError:
+        beside = file
+    try:
+        _seal(beside, names=1 if beside == file else 2)
+        if sys.platform == "win32" and blob.exists():
+            blob.chmod(stat.S_IWRITE)  # or it could not be replaced there
+        beside.replace(blob)
+    finally:
+        if beside != file:  # a rename of one name of a file to another one of it does nothing
+            with contextlib.suppress(OSError):
+                unlink(beside)
+
+
+def _seal(file: Path, names: int) -> None:
+    """Makes a whole file read-only and syncs it. OSError passes.
+
+    One with more than `names` names belongs to another program too, and keeps its mode.
+    """
     handle = os.open(file, (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0))
     try:
-        if os.fstat(handle).st_nlink == 1:
+        if os.fstat(handle).st_nlink <= names:
             file.chmod(_READ_ONLY)
         os.fsync(handle)
     finally:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from minichat.folders import read_plain
+from minichat.gguf_names import is_projector
 
 _MAX_ENTRIES = 20_000  # of one folder
 _GGUF_MAGIC = b"GGUF"
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
-_PROJECTOR = re.compile(r"(?:^|[-_.])mmproj(?:[-_.]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ def files_in(folder: Path, depth: int = 1) -> Iterator[Path]:
 
 def is_model_file(path: Path, real: Path) -> bool:
     """Whether a file, known as `path`, is a GGUF file that is whole in itself and no projector for images."""
-    stem = path.name.rsplit(".", 1)[0]
-    if _PART.search(stem) or _PROJECTOR.search(stem):
+    if is_projector(path.name) or _PART.search(path.stem):
         return False
     try:
         return read_plain(real, len(_GGUF_MAGIC)) == _GGUF_MAGIC

@@ -24,9 +24,14 @@ _DEFAULT = "q4_K_M"
 _SHOWN = 12
 
 
+def is_projector(name: str) -> bool:
+    """Whether a file of this name turns images into what a text model reads: a part of one."""
+    return _PROJECTOR.search(_stem(name)) is not None
+
+
 def is_gguf(name: str) -> bool:
     """Whether a file of this name holds a text model, or a part of one."""
-    return name.lower().endswith(".gguf") and not _PROJECTOR.search(_stem(name))
+    return name.lower().endswith(".gguf") and not is_projector(name)
 
 
 def quant_of(name: str) -> str | None:

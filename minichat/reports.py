@@ -231,6 +231,7 @@ def show_rendering(version: str, spans: Sequence[tuple[str, bool]], tokens: Sequ
 
 def show_doctor(as_json: bool) -> None:
     from minichat.engine.client import Engine
+    from minichat.housekeeping import du
     from minichat.store import Store, home
     from quant.errors import EngineError
 
@@ -240,7 +241,7 @@ def show_doctor(as_json: bool) -> None:
             engine_facts = engine.describe()
     except EngineError as error:
         engine_facts["error"] = str(error)
-    models = Store.default().models()
+    usage = du(Store.default())
     disk = shutil.disk_usage(next(folder for folder in (home(), *home().parents) if folder.is_dir()))
     facts: dict[str, Any] = {
         "python": platform.python_version(),
@@ -249,8 +250,8 @@ def show_doctor(as_json: bool) -> None:
         "engine": engine_facts,
         "folder": str(home()),
         "disk_free_bytes": disk.free,
-        "models": len(models),
-        "models_bytes": sum({model.blob: model.size_bytes for model in models}.values()),
+        "models": len(usage.models),
+        "models_bytes": usage.models_bytes,
     }
     if as_json:
         print_json(facts)
@@ -265,7 +266,7 @@ def show_doctor(as_json: bool) -> None:
     rows += [
         ("gpu offload", "yes" if engine_facts["gpu_offload"] else "no: this build of llama.cpp computes on the CPU"),
         ("folder", f"{facts['folder']}, {format_bytes(disk.free)} free"),
-        ("models", f"{len(models)}, {format_bytes(facts['models_bytes'])}"),
+        ("models", f"{len(usage.models)}, {format_bytes(facts['models_bytes'])}"),
     ]
     tables.print_fields(rows, sys.stdout)
 

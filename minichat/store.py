@@ -23,6 +23,7 @@ import contextlib
 import difflib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -125,6 +126,7 @@ class Store:
         `incoming`. Where the file system knows no locks, the folder is a new one each time, and gone afterwards.
         """
         with self._entered(kept_folder(self.root / "partial", _key(name), on_wait, self._sweep_in_turn)) as folder:
+            self._take_up(folder)
             yield folder
 
     @staticmethod
@@ -153,6 +155,8 @@ class Store:
             except BaseException:
                 self._drop_blob(manifest.blob)
                 raise
+            with contextlib.suppress(OSError):  # it is gone already where a file can have no two names
+                unlink(file)
         return self._blobs.path(manifest.blob)
 
     def copy(self, source: ModelName, destination: ModelName) -> Manifest:
@@ -217,9 +221,10 @@ class Store:
         return self._blobs.others(named) if len(named) == len(entries) else []
 
     def half_written(self) -> list[Path]:
-        """The manifests that were being written; by nobody any more, for who is inside `changing`."""
+        """Manifests and names of blobs that were being written; by nobody any more, for who is inside `changing`."""
         folders = [folder for folder in listed(self.root / "manifests") if not folder.is_symlink()]
-        return [part for folder in folders for part in listed(folder) if part.suffix == ".part"]
+        parts = [part for folder in folders for part in listed(folder) if part.suffix == ".part"]
+        return parts + self._blobs.half_named()
 
     def sweep(self) -> None:
         """Removes what killed processes have left, but for partial work. Only inside `changing`; OSError passes."""
@@ -237,6 +242,23 @@ class Store:
             if change.is_exclusive:
                 with contextlib.suppress(OSError):  # another time
                     self.sweep()
+
+    def _take_up(self, folder: Path) -> None:
+        """Readies what a killed process has left in a folder of partial work.
+
+        A file that it was adding, and that has got no name, may be written again; one that has got its name, and is
+        the store's now, is not to be touched from here.
+        """
+        named = [self.blob(manifest) for manifest in self.models()]
+        for path in listed(folder):
+            with contextlib.suppress(OSError):
+                found = path.lstat()
+                if not stat.S_ISREG(found.st_mode):
+                    continue
+                if found.st_nlink == 1:
+                    path.chmod(found.st_mode | stat.S_IWUSR)
+                elif any(os.path.samestat(found, blob.lstat()) for blob in named if os.path.lexists(blob)):
+                    path.unlink()
 
     @contextlib.contextmanager
     def _entered(self, folder: AbstractContextManager[Path]) -> Iterator[Path]:

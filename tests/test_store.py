@@ -295,6 +295,45 @@ def test_partial_work_is_never_somewhere_else(store: Store, tmp_path: Path) -> N
     assert (outside / "precious").exists()
 
 
+@pytest.mark.parametrize("when", ["before its name", "after its name"])
+def test_finished_work_survives_a_kill_while_it_is_added(
+    store: Store, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Nothing is fetched twice because its file was on the way into the store; nothing there is written to."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed), store.partial(SMALL) as folder:
+        (folder / "model.gguf").write_bytes(b"abc")
+        patch.setattr(Store, "_drop_blob", lambda *_: 0)  # whoever is killed cleans nothing
+        patch.setattr(*((Store, "_name", die) if when == "before its name" else ("minichat.store.unlink", die)))
+        store.add(folder / "model.gguf", MANIFEST)
+    assert (store.models() == []) == (when == "before its name")
+    with store.partial(SMALL) as folder:
+        if when == "before its name":
+            assert files(store) == ["partial/small@q4_k_m.lock", "partial/small@q4_k_m/model.gguf"]
+            assert (folder / "model.gguf").stat().st_mode & stat.S_IWUSR
+            store.add(folder / "model.gguf", MANIFEST)
+        assert list(folder.iterdir()) == []
+    assert files(store) == [f"blobs/{BLOB}", "manifests/small/q4_k_m.json"]
+    assert stat.S_IMODE(store.path(MANIFEST).stat().st_mode) == 0o444
+    assert store.path(MANIFEST).stat().st_nlink == 1
+
+
+def test_a_disk_where_a_file_has_one_name_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    for content in (b"abc", b"abc"):
+        assert add(store, MANIFEST, content).read_bytes() == b"abc"
+    assert files(store) == [f"blobs/{BLOB}", "manifests/small/q4_k_m.json"]
+
+
 def test_when_a_model_was_used(store: Store) -> None:
     add(store, MANIFEST)
     assert store.used(MANIFEST) is None
