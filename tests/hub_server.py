@@ -139,7 +139,8 @@ class HubServer:
         self.granted: set[tuple[str, str]] = set()  # (token, repo)
         self.log: list[Request] = []
         self.raw: dict[str, bytes | Callable[[], bytes]] = {}  # path of the API -> what is answered instead
-        self.redirects: dict[str, str] = {}  # path -> where it leads
+        self.redirects: dict[str, str] = {}  # path with query -> where it leads
+        self.cdn_redirects: dict[str, str] = {}  # the same, at the other host
         self.more_headers: dict[str, str] = {}  # with every answer
         self.after: Callable[[Request], None] = lambda _request: None  # called when a request is done
         self.repos: dict[str, list[_Repo]] = {}  # newest last
@@ -273,10 +274,11 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urllib.parse.urlsplit(self.path)
         path, query = urllib.parse.unquote(parts.path), dict(urllib.parse.parse_qsl(parts.query))
         try:
-            if self.server.name == "cdn":
+            redirects = self.hub.cdn_redirects if self.server.name == "cdn" else self.hub.redirects
+            if self.path in redirects:
+                self._answer(302, b"", {"Location": redirects[self.path]})
+            elif self.server.name == "cdn":
                 self._blob(path, query)
-            elif path in self.hub.redirects:
-                self._answer(302, b"", {"Location": self.hub.redirects[path]})
             elif (raw := self.hub.raw.get(path)) is not None:
                 self._answer(200, raw() if callable(raw) else raw, {"Content-Type": "application/json"})
             elif path == "/api/models":

@@ -195,7 +195,7 @@ def test_what_a_hub_warns_of_is_not_logged(hub: HubServer, capfd: pytest.Capture
 def test_the_token_does_not_follow_a_redirect_to_another_host(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.tokens.add(TOKEN)
     hub.add("org/model", FILES)
-    hub.redirects["/api/models/org/model"] = f"{hub.cdn_url}/api/models/org/model"
+    hub.redirects["/api/models/org/model?blobs=true"] = f"{hub.cdn_url}/api/models/org/model"
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert refused(DataError, "org/model")
     (stolen,) = hub.requests("cdn")

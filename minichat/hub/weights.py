@@ -3,6 +3,9 @@
 What is announced comes through one stream, several ranges in flight, from front to back. What is read between (headers,
 the scales of a chunk's rows, a head to be compared) comes through a cache of small blocks, so that scales that are read
 a few rows at a time do not cost a request each. Files that are on this disk already may be read from there.
+
+What is announced is whole files, whose sha256 the conversion compares with the hub's. What is read between goes into no
+hash; so it is fetched twice, cut in two ways, and compared.
 """
 
 import os
@@ -15,13 +18,14 @@ from minichat.hub.listing import RemoteFile, Repo
 from minichat.hub.stream import Stream
 from minichat.hub.transfer import Hub
 from minichat.terminal.sanitize import clean_line
-from quant.errors import CheckpointError
+from quant.errors import CheckpointError, NetworkError
 
 # What a kill may lose, beside the 8 MiB that the conversion has in flight and the headers that are read again.
 WINDOW_BYTES = 6 << 20
-_BLOCK_BYTES = 64 << 10
-_MAX_BLOCKS = 64
-_MAX_CACHED_BYTES = 4 * _BLOCK_BYTES  # a longer read goes past the cache
+_BLOCK_BYTES = 32 << 10
+_MAX_BLOCKS = 128
+_MAX_CACHED_BYTES = 8 * _BLOCK_BYTES  # a longer read goes past the cache
+_TRIES = 4  # of bytes that come differently
 
 
 class RemoteWeights:
@@ -67,7 +71,7 @@ class RemoteWeights:
             if path == next_path and offset == begin and offset + n_bytes <= end:
                 return self._read_on(self._stream, n_bytes)
         if n_bytes > _MAX_CACHED_BYTES:
-            return self._hub.read(self._repo, file, offset, n_bytes)
+            return self._fetch(file, offset, offset + n_bytes)
         return self._read_cached(file, offset, n_bytes)
 
     def close(self) -> None:
@@ -104,7 +108,7 @@ class RemoteWeights:
         missing = [n for n in numbers if (file.name, n) not in self._blocks]
         if missing:
             begin, end = missing[0] * _BLOCK_BYTES, min((missing[-1] + 1) * _BLOCK_BYTES, file.size_bytes)
-            data = self._hub.read(self._repo, file, begin, end - begin)
+            data = self._fetch(file, begin, end)
             for place in range(0, len(data), _BLOCK_BYTES):
                 self._blocks[file.name, (begin + place) // _BLOCK_BYTES] = data[place : place + _BLOCK_BYTES]
         for number in numbers:
@@ -114,6 +118,18 @@ class RemoteWeights:
             self._blocks.popitem(last=False)
         skip = offset - numbers.start * _BLOCK_BYTES
         return data[skip : skip + n_bytes]
+
+    def _fetch(self, file: RemoteFile, begin: int, end: int) -> bytes:
+        """The bytes from `begin` up to `end`, which have come twice. NetworkError if they come differently."""
+        length, middle = end - begin, begin + (end - begin) * 3 // 7  # nowhere cut as the whole is
+        asked = [(file, middle, end), (file, begin, middle), (file, begin, end)]  # in this order none follows another
+        for _ in range(_TRIES):
+            with self._hub.stream(self._repo, asked, 2 * length) as pieces:
+                data = memoryview(b"".join(pieces))
+            whole, second, first = data[length:], data[: end - middle], data[end - middle : length]
+            if whole == first.tobytes() + second.tobytes():
+                return whole.tobytes()
+        raise NetworkError(f"{clean_line(file.name)} of {self._repo.id} comes differently each time: try again later")
 
     def _end_stream(self) -> None:
         self._ranges.clear()
