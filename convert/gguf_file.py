@@ -82,20 +82,22 @@ class LeadingKeys:
     lengths: dict[str, int]
 
 
-def read_header(path: Path) -> GgufHeader:
+def read_header(path: Path, name: str | None = None) -> GgufHeader:
     """The header of a GGUF file: keys as plain Python values, tensors in the file's order.
 
-    GgufError, in one line that names the file, if it is no GGUF, is damaged or cut short, or is beyond the bounds.
+    GgufError, in one line that says `name`, else the path, if it is no GGUF, is damaged or cut short, or is beyond the
+    bounds.
     """
+    name = name or str(path)
     try:
         with path.open("rb") as file:
             return _parse(_Cursor(file, os.fstat(file.fileno()).st_size))
     except FileNotFoundError:
-        raise GgufError(f"{path} does not exist") from None
+        raise GgufError(f"{name} does not exist") from None
     except OSError as error:
-        raise GgufError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise GgufError(f"{name} cannot be read: {error.strerror or error}") from error
     except (_BadError, QuantError) as error:
-        raise GgufError(f"{path} is no usable GGUF file: {error}") from error
+        raise GgufError(f"{name} is no usable GGUF file: {error}") from error
 
 
 def read_leading_keys(head: bytes, file_bytes: int, name: str) -> LeadingKeys:

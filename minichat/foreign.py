@@ -8,7 +8,6 @@ is passed over. Nothing is opened but plain files, and nothing is ever changed. 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from minichat.folders import read_plain
-from minichat.gguf_names import is_projector
+from minichat.gguf_names import is_part, is_projector
 
 _MAX_ENTRIES = 20_000  # of one folder
 _GGUF_MAGIC = b"GGUF"
-_PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def files_in(folder: Path, depth: int = 1) -> Iterator[Path]:
 
 def is_model_file(path: Path, real: Path) -> bool:
     """Whether a file, known as `path`, is a GGUF file that is whole in itself and no projector for images."""
-    if is_projector(path.name) or _PART.search(path.stem):
+    if is_projector(path.name) or is_part(path.name):
         return False
     try:
         return read_plain(real, len(_GGUF_MAGIC)) == _GGUF_MAGIC

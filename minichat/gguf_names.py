@@ -29,6 +29,15 @@ def is_projector(name: str) -> bool:
     return _PROJECTOR.search(_stem(name)) is not None
 
 
+def is_part(name: str) -> bool:
+    """Whether a file of this name is one of several that a model was cut into.
+
+    >>> is_part("x-Q8_0-00001-of-00003.gguf"), is_part("x-Q8_0.gguf")
+    (True, False)
+    """
+    return _PART.search(_stem(name)) is not None
+
+
 def is_gguf(name: str) -> bool:
     """Whether a file of this name holds a text model, or a part of one."""
     return name.lower().endswith(".gguf") and not is_projector(name)
@@ -75,14 +84,36 @@ def choose_gguf(repo: str, names: Iterable[str], quant: str | None) -> str | Non
         there = list(dict.fromkeys(quant_of(name) or name for name in files))
         more = ", …" if len(there) > _SHOWN else ""
         raise DataError(f"{repo} has no GGUF file at {quant or _DEFAULT}; it has {', '.join(there[:_SHOWN])}{more}")
-    if any(_PART.search(_stem(name)) for name in fitting):
-        raise DataError(
-            f"{repo} has its {wanted} in {len(fitting)} parts, which minichat cannot join: choose another quantization"
-        )
-    if len(fitting) > 1:
-        shown = ", ".join(fitting[:_SHOWN])
-        raise DataError(f"{repo} has several files at {wanted}: {shown}; name one by its link on the hub")
-    return fitting[0]
+    whole = [name for name in fitting if not is_part(name)]
+    if not whole:
+        at = quant_of(fitting[0]) or "model"
+        raise DataError(f"{repo} has its {at} cut into parts, which minichat cannot join: choose another quantization")
+    return _only(repo, whole)
+
+
+def by_quant(repo: str, names: Iterable[str]) -> dict[str, str]:
+    """The GGUF files that are models, not parts of one, by their quantization; by their name where it tells none.
+
+    DataError if there are several at one, or none at all.
+
+    >>> by_quant("a/b", ["x-Q8_0.gguf", "x-Q4_K_M.gguf", "x-F16-00001-of-00002.gguf", "x.gguf", "README.md"])
+    {'q4_K_M': 'x-Q4_K_M.gguf', 'q8_0': 'x-Q8_0.gguf', 'x.gguf': 'x.gguf'}
+    """
+    files: dict[str, list[str]] = {}
+    for name in sorted(names):
+        if is_gguf(name) and not is_part(name):
+            files.setdefault(quant_of(name) or name, []).append(name)
+    if not files:
+        raise DataError(f"{repo} has GGUF files in parts only, which minichat cannot join: choose another repo")
+    return {quant: _only(repo, same) for quant, same in files.items()}
+
+
+def _only(repo: str, files: list[str]) -> str:
+    if len(files) > 1:
+        shown = ", ".join(files[:_SHOWN]) + (", …" if len(files) > _SHOWN else "")
+        at = quant_of(files[0]) or "one quantization"
+        raise DataError(f"{repo} has several files at {at}: {shown}; name one by its link on the hub")
+    return files[0]
 
 
 def _stem(name: str) -> str:

@@ -7,14 +7,12 @@ that could be loaded. The other program's file is not changed.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.digest import sha256_of
-from minichat.gguf_names import quant_of
+from minichat.gguf_model import Known, check_model, manifest_of_header, target_of
 from minichat.manifest import Manifest, ModelName
 from minichat.place import ALL_WAYS, OWN_BYTES, Way, place
 from quant.errors import DataError, GgufError, StorageError
@@ -27,22 +25,7 @@ if TYPE_CHECKING:
     from minichat.store import Store
     from minichat.work import Progress, ShowWork
 
-_MODEL_KINDS = ("model", None)
-_IMAGES = "clip"
 _DEMO = "demo"
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the caller knows of the model, over what the file says: from the catalog, or from the hub."""
-
-    repo: str | None = None
-    revision: str | None = None
-    licence: str | None = None
-    licence_name: str | None = None
-    notice: str | None = None
-    template: str | None = None
-    temperature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ def import_model(
     store: Store,
     show_work: ShowWork,
     name: ModelName | None = None,
-    known: Known = Known(),
+    known: Known | None = None,
     *,
     copy: bool = False,
 ) -> Imported:
@@ -68,7 +51,9 @@ def import_model(
     not what the other program says, or is no language model, StorageError if the store cannot be written.
     """
     size_bytes, header = _look(foreign)
-    target = _target(foreign, header)
+    target = target_of(header, foreign.path.name)
+    known = known or Known()
+    known = replace(known, repo=known.repo or foreign.repo, revision=known.revision or foreign.revision)
     name = name or suggested_name(foreign, target)
     name = ModelName(name.name, name.tag or target)
     with store.incoming(name, lambda: show_work.note(f"another minichat is making {name}: waiting for it")) as folder:
@@ -80,7 +65,8 @@ def import_model(
                 raise DataError(f"{foreign.file} is damaged: its sha256 is {digest}, and should be {foreign.sha256}")
             if file.stat().st_size != size_bytes:
                 raise DataError(f"{foreign.file} has changed while it was read; try again")
-            store.add(file, _manifest(foreign, header, name, target, digest, known))
+            origin = f"{foreign.program}: {foreign.name}"
+            store.add(file, manifest_of_header(header, name, target, digest, origin, known))
         made = store.get(name)
     if before is not None and before.blob != made.blob:
         show_work.note(f"{before.full_name} is replaced: it was {before.target}, made from {before.source}")
@@ -117,14 +103,7 @@ def _look(foreign: Foreign) -> tuple[int, GgufHeader]:
     except OSError as error:
         raise GgufError(f"{path} cannot be read: {error.strerror or error}") from error
     header = read_header(path)
-    metadata = header.metadata
-    if metadata.get("general.architecture") == _IMAGES or metadata.get("general.type") not in _MODEL_KINDS:
-        raise GgufError(f"{path} holds no language model, but a part that belongs to one")
-    parts = metadata.get("split.count")
-    if type(parts) is int and parts > 1:
-        raise GgufError(f"{path} is one of {parts} parts, which minichat cannot join: take another quantization")
-    if not header.tensors or "tokenizer.ggml.tokens" not in metadata:
-        raise GgufError(f"{path} holds no language model: it has {'no vocabulary' if header.tensors else 'no weights'}")
+    check_model(header, str(path))
     return size_bytes, header
 
 
@@ -155,48 +134,3 @@ def _digest(foreign: Foreign, file: Path, on_bytes: Callable[[int], None]) -> st
         raise
     except OSError as error:
         raise DataError(f"{foreign.file} cannot be read: {error.strerror or error}") from error
-
-
-def _target(foreign: Foreign, header: GgufHeader) -> str:
-    """How the file is quantized: by its header, else by its name, else by the type of most of its weights."""
-    from quant.types import target_by_file_type
-
-    number = header.metadata.get("general.file_type")
-    target = target_by_file_type(number) if type(number) is int else None
-    if target is not None:
-        return target.name
-    kinds = Counter[str]()
-    for tensor in header.weights:
-        kinds[tensor.kind.name] += tensor.nbytes
-    return quant_of(foreign.path.name) or kinds.most_common(1)[0][0]
-
-
-def _manifest(
-    foreign: Foreign, header: GgufHeader, name: ModelName, target: str, digest: str, known: Known
-) -> Manifest:
-    def text(key: str) -> str | None:
-        value = header.metadata.get(key)
-        return value if isinstance(value, str) and value and len(value) < 4096 else None
-
-    architecture = text("general.architecture") or "unknown"
-    context = header.metadata.get(f"{architecture}.context_length")
-    return Manifest(
-        name=name.name,
-        tag=name.tag or target,
-        blob=f"sha256-{digest}",
-        size_bytes=header.file_bytes,
-        target=target,
-        architecture=architecture,
-        template=known.template or text("minichat.template"),
-        parameters=header.parameters,
-        context_length=context if type(context) is int and 0 <= context < 1 << 40 else 0,
-        source=f"{foreign.program}: {foreign.name}",
-        source_stamp=digest,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        repo=known.repo or foreign.repo,
-        revision=known.revision or foreign.revision,
-        licence=known.licence or text("general.license"),
-        licence_name=known.licence_name or text("general.license.name"),
-        notice=known.notice or text("minichat.notice"),
-        temperature=known.temperature,
-    )

@@ -126,26 +126,30 @@ def shape_of_config(config: ModelConfig) -> Shape:
 
 def shape_of_header(header: GgufHeader) -> Shape | None:
     """The shape that a GGUF's header tells; None if it does not tell enough, or makes no sense."""
-    architecture = header.metadata.get("general.architecture")
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    return shape_of_metadata(header.metadata, len(tokens) if isinstance(tokens, list) else None)
+
+
+def shape_of_metadata(metadata: Mapping[str, Any], n_tokens: int | None) -> Shape | None:
+    """The same, for a header whose vocabulary has not been read. n_tokens: its size, if that is known."""
+    architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str):
         return None
-    sizes = _Sizes(header.metadata, architecture)
+    sizes = _Sizes(metadata, architecture)
     layers, hidden, heads = sizes.get("block_count"), sizes.get("embedding_length"), sizes.get("attention.head_count")
     inner, context = sizes.get("feed_forward_length"), sizes.get("context_length")
     if layers is None or hidden is None or heads is None or inner is None or context is None:
         return None
     kv_heads = sizes.get("attention.head_count_kv") or heads
     keys, values = (sizes.get(f"attention.{part}_length") or hidden // heads for part in ("key", "value"))
-    tokens = header.metadata.get("tokenizer.ggml.tokens")
-    vocabulary = len(tokens) if isinstance(tokens, list) else sizes.get("vocab_size") or 0
-    attention = read_attention(header.metadata, architecture) if architecture in _WITH_WINDOWS else None
+    attention = read_attention(metadata, architecture) if architecture in _WITH_WINDOWS else None
     windowed = sum(attention.sliding) if attention is not None and attention.sliding is not None else 0
     return Shape(
         n_layers=layers,
         hidden=hidden,
         feed_forward=inner,
         kv_width=kv_heads * (keys + values),
-        vocab_size=vocabulary,
+        vocab_size=n_tokens if n_tokens is not None else sizes.get("vocab_size") or 0,
         context_length=context,
         window=attention.window if attention is not None and windowed else 0,
         windowed_layers=windowed,

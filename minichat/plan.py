@@ -80,10 +80,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Grid:
-    """The quantizations of a model over contexts. sizes: of the file in bytes, by target ("q4_K_M")."""
+    """The quantizations of a model over contexts. sizes: of the file in bytes, by target ("q4_K_M").
+
+    shape: None where nothing is known of it; then only sizes are compared.
+    """
 
     name: str
-    shape: Shape
+    shape: Shape | None
     sizes: Mapping[str, int]
     available_bytes: int | None = None
     disk_free_bytes: int | None = None
@@ -91,11 +94,15 @@ class Grid:
     @property
     def contexts(self) -> tuple[int, ...]:
         """The contexts to compare, in tokens: the usual ones, and the longest that the model was trained for."""
+        if self.shape is None:
+            return ()
         longest = self.shape.context_length
         return (*(ctx for ctx in _CONTEXTS if ctx < longest), longest)
 
     def memory(self, target: str, ctx: int) -> int:
-        """Bytes that the model takes in all."""
+        """Bytes that the model takes in all, with one of `contexts`."""
+        if self.shape is None:
+            raise ValueError("there are no contexts without a shape")
         return needed(self.shape, self.sizes[target], ctx).total
 
 
@@ -130,7 +137,8 @@ def show_grid(grid: Grid, as_json: bool, stream: IO[str] | None = None) -> None:
         rows.append((target, disk, *(format_bytes(need) + _mark(need, grid.available_bytes) for need in needs)))
     blank = " " * len(_MARK)  # so that titles stand above numbers, not above marks
     titles = ("QUANT", f"DISK{blank}", *(f"{ctx:,}{blank}" for ctx in grid.contexts))
-    say(f"{clean_line(grid.name)}: disk, and memory at contexts of so many tokens", stream=stream)
+    memory = ", and memory at contexts of so many tokens" if grid.contexts else "; the files do not tell of memory"
+    say(f"{clean_line(grid.name)}: disk{memory}", stream=stream)
     tables.print_table(titles, rows, stream, right=range(1, len(titles)))
     free = [(grid.disk_free_bytes, "disk"), (grid.available_bytes, "memory")]
     if told := " and ".join(f"{format_bytes(count)} of {what}" for count, what in free if count is not None):

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from minichat.folders import disk_bytes
-from minichat.gguf_names import choose_gguf
+from minichat.gguf_names import choose_gguf, is_gguf
 from minichat.licences import store_notices
 from minichat.making import Converted, ConvertOptions
 from minichat.manifest import Manifest, ModelName
 from minichat.terminal.units import format_bytes
 from minichat.wanted import Wanted, find_here, name_of_repo
 from minichat.work import ShowWork
-from quant.errors import DataError, NetworkError
+from quant.errors import DataError, NetworkError, StorageError
 
 if TYPE_CHECKING:
     from convert.report import Report
@@ -49,8 +49,6 @@ class Source(Protocol):
     def licensed(self, name: str) -> Licensed: ...
 
     def plan(self, name: str, partial: Path | None) -> Plan: ...
-
-    def grid(self, name: str) -> Grid: ...
 
     def fetch(self, folder: Path, name: ModelName, source: str, show_work: ShowWork) -> tuple[Path, Converted]:
         """The GGUF file, made in `folder`, and the model that it will be.
@@ -79,7 +77,9 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
             _tidy(store, here)
             return Converted(here)
         name = _name(wanted, source, store)
-        agree(source, source.plan(str(name), _partial(store, name)))
+        plan = source.plan(str(name), _partial(store, name))
+        _check_disk(plan)
+        agree(source, plan)
         with store.partial(name, lambda: _note_waiting(name, show_work)) as folder:
             here = find_here(store, wanted)
             if here is not None and here.source_stamp == source.stamp:
@@ -112,21 +112,44 @@ def find_source(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Source:
     from minichat.pull_checkpoint import CheckpointSource
     from minichat.pull_gguf import GgufSource
 
-    address = wanted.address
-    repo = look_up(address.repo, address.revision)
-    if not wanted.make and (file := _ready_file(repo, wanted)) is not None:
+    repo = look_up(wanted.address.repo, wanted.address.revision)
+    if (file := choose_gguf(repo.id, _ready_files(repo, wanted), wanted.quant)) is not None:
         return GgufSource(hub, repo, file, wanted)
     return CheckpointSource(hub, repo, wanted, options)
 
 
-def _ready_file(repo: Repo, wanted: Wanted) -> str | None:
-    names = [file.name for file in repo.files]
+def find_grid(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Grid:
+    """The quantizations that a model could be had at: the hub's ready files, else what could be made."""
+    from minichat.hub.lookup import look_up
+    from minichat.pull_checkpoint import CheckpointSource
+    from minichat.pull_gguf import compare
+
+    repo = look_up(wanted.address.repo, wanted.address.revision)
+    if files := _ready_files(repo, wanted):
+        return compare(hub, repo, files, wanted.title)
+    return CheckpointSource(hub, repo, wanted, options).grid(wanted.title)
+
+
+def _ready_files(repo: Repo, wanted: Wanted) -> list[str]:
+    """The GGUF files to choose from; one, if a link leads to it; none, where a model is to be made."""
+    if wanted.make:
+        return []
     chosen = wanted.address.file
     if chosen is not None and chosen.lower().endswith(".gguf"):
-        if chosen not in names:
-            raise DataError(f"{repo.id} has no file {chosen}")
-        return chosen
-    return choose_gguf(repo.id, names, wanted.quant)
+        if not is_gguf(repo.file(chosen).name):
+            raise DataError(f"{chosen} is no model of its own, but what one reads images with: link to the model")
+        return [chosen]
+    return [file.name for file in repo.files if is_gguf(file.name)]
+
+
+def _check_disk(plan: Plan) -> None:
+    """StorageError if the disk would be full before the model is there."""
+    if plan.fits_disk is False:
+        needed, free = format_bytes(plan.model_bytes - plan.written_bytes), format_bytes(plan.disk_free_bytes or 0)
+        raise StorageError(
+            f"{plan.name} takes {needed} more of the disk, and {free} are free: `minichat prune` and `minichat rm` "
+            "make room, and MINICHAT_HOME names another place"
+        )
 
 
 def _name(wanted: Wanted, source: Source, store: Store) -> ModelName:

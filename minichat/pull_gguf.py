@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.digest import sha256_of
-from convert.provenance import MRL, MRL_NAME, MRL_NOTICE
-from minichat.gguf_names import quant_of
-from minichat.licences import Licensed, terms_of
+from convert.gguf_file import LeadingKeys, read_header, read_leading_keys
+from minichat.folders import read_plain
+from minichat.gguf_model import TOKENS_KEY, Known, check_model, manifest_of_header, refuse_parts, target_of, told_target
+from minichat.gguf_names import by_quant, quant_of
+from minichat.licences import Licensed
 from minichat.machine import available_bytes, free_bytes
 from minichat.making import Converted
-from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
+from minichat.manifest import ModelName
+from minichat.memory import Shape, default_context, needed, shape_of_metadata
 from minichat.plan import Grid, Plan, PlannedFile
 from minichat.store import home
 from minichat.work import ShowWork
-from quant.errors import DataError, UsageError
+from quant.errors import DataError, GgufError
 
 if TYPE_CHECKING:
-    from convert.gguf_file import GgufHeader
     from minichat.hub.lookup import RemoteFile, Repo
     from minichat.hub.transfer import Hub
     from minichat.wanted import Wanted
 
-_FILE = "model.gguf"
+_FILE, _TAKEN = "model.gguf", "taken.gguf"
+_HEAD_BYTES = 64 << 10  # what stands before a vocabulary takes some kilobytes
+_UNTOLD = "gguf"  # the tag of a file that does not tell how it is quantized before it is here
 
 
 class GgufSource:
@@ -32,124 +37,151 @@ class GgufSource:
 
     def __init__(self, hub: Hub, repo: Repo, file: str, wanted: Wanted) -> None:
         self._hub, self._repo, self._wanted = hub, repo, wanted
-        self._file = next(f for f in repo.files if f.name == file)
+        self._file = repo.file(file)
+        self._what = f"{repo.id}/{file}"
         if self._file.sha256 is None:
-            raise DataError(f"{repo.id}: {file} has no sha256 on the hub: it is no model")
-        self._local = _on_this_disk(self._file)
+            raise DataError(f"{self._what} has no sha256 on the hub, so that nobody could check it: it is no model")
+        self._sha256 = self._file.sha256
+        self._local = _on_this_disk(self._file, self._sha256)
 
-    @property
+    @cached_property
     def target(self) -> str:
-        return quant_of(self._file.name) or self._wanted.quant or DEFAULT_TAG
+        return quant_of(self._file.name) or told_target(self._head.metadata) or _UNTOLD
 
     @property
     def stamp(self) -> str:
-        return self._file.sha256 or ""
+        return self._sha256
 
     def licensed(self, name: str) -> Licensed:
+        """By the catalog, else by what the hub has read out of the card."""
         entry, repo = self._wanted.entry, self._repo
         return Licensed(name, entry.licence if entry else repo.licence, repo.licence_name, repo.id)
 
     def plan(self, name: str, partial: Path | None) -> Plan:
-        part = partial / _FILE if partial else None
-        begun = part.stat().st_size if part and part.is_file() else 0
-        here = self._file.size_bytes if self._local else begun
+        """GgufError if the file's first bytes show that it is no model."""
+        size = self._file.size_bytes
+        here = size if self._local else min(size, _size(partial / _FILE) if partial else 0)
+        refuse_parts(self._head.metadata, self._what)
+        shape = _shape(self._head)
+        ctx = default_context(shape) if shape else None
+        licensed = self.licensed(name)
         return Plan(
             name=name,
             repo=self._repo.id,
             revision=self._repo.commit,
             target=self.target,
             converts=False,
-            files=(PlannedFile(self._file.name, self._file.size_bytes, min(here, self._file.size_bytes)),),
-            model_bytes=self._file.size_bytes,
-            licence=self.licensed(name).licence,
+            files=(PlannedFile(self._file.name, size, here),),
+            model_bytes=size,
+            licence=licensed.licence_name or licensed.licence,
             written_bytes=here,
+            ctx=ctx,
+            memory=needed(shape, size, ctx) if shape and ctx else None,
             available_bytes=available_bytes(),
             disk_free_bytes=free_bytes(home()),
         )
 
-    def grid(self, name: str) -> Grid:
-        raise UsageError(
-            f"{name} is a ready file at {self.target}: there is nothing to choose (--plan is for checkpoints)"
-        )
-
     def fetch(self, folder: Path, name: ModelName, source: str, show_work: ShowWork) -> tuple[Path, Converted]:
-        from convert.gguf_file import read_header
-
-        file = folder / _FILE
-        if not (self._local and self._took(self._local, file, show_work)):
+        file = folder / _TAKEN
+        if self._local is None or not self._took(self._local, file, show_work):
+            file = folder / _FILE
             self._download(file, name, show_work)
-        header = read_header(file)
-        return file, Converted(self._manifest(header, name, source))
+        header = read_header(file, self._what)
+        check_model(header, self._what)
+        target = quant_of(self._file.name) or target_of(header, self._file.name)
+        named = ModelName(name.name, name.tag or self.target)
+        return file, Converted(manifest_of_header(header, named, target, self._sha256, source, self._known(str(name))))
+
+    @cached_property
+    def _head(self) -> LeadingKeys:
+        return _read_head(self._hub, self._repo, self._file, self._local)
 
     def _download(self, file: Path, name: ModelName, show_work: ShowWork) -> None:
         with show_work(f"fetching {name}") as work:
-            done, total = 0, self._file.size_bytes
-
-            def on_bytes(n_bytes: int) -> None:
-                nonlocal done
-                done += n_bytes
-                work.update(done, total, "")
-
-            self._hub.download(self._repo, self._file, file, on_bytes)
+            total = self._file.size_bytes
+            self._hub.download(self._repo, self._file, file, lambda done: work.update(done, total, ""))
 
     def _took(self, local: Path, file: Path, show_work: ShowWork) -> bool:
         """Whether another program's file found its place here, and is what the hub has; else nothing is left of it."""
         from minichat.place import place
 
+        done, total = 0, self._file.size_bytes
         try:
             file.unlink(missing_ok=True)
             with show_work(f"taking {local}") as work:
-                done = 0
 
                 def on_bytes(n_bytes: int) -> None:
                     nonlocal done
                     done += n_bytes
-                    work.update(min(done, self._file.size_bytes), self._file.size_bytes, "")
+                    work.update(min(done, total), total, "")
 
                 place(local, file)
-                if sha256_of(file, on_bytes) == self._file.sha256:
+                if sha256_of(file, on_bytes) == self._sha256:
                     return True
             show_work.note(f"{local} is not what it should be: fetching the file from the hub")
-        except BrokenPipeError:
+        except BrokenPipeError:  # whoever is told of the progress has left
             raise
         except OSError as error:
             show_work.note(f"{local} cannot be used ({error.strerror}): fetching the file from the hub")
         file.unlink(missing_ok=True)
         return False
 
-    def _manifest(self, header: GgufHeader, name: ModelName, source: str) -> Manifest:
-        def text(key: str) -> str | None:
-            value = header.metadata.get(key)
-            return value if isinstance(value, str) and 0 < len(value) < 4096 else None
-
-        entry = self._wanted.entry
-        architecture = text("general.architecture") or "unknown"
-        context = header.metadata.get(f"{architecture}.context_length")
-        licensed = self.licensed(str(name))
-        binds = terms_of(licensed.licence, licensed.licence_name) is not None
-        return Manifest(
-            name=name.name,
-            tag=name.tag or self.target,
-            blob=f"sha256-{self._file.sha256}",
-            size_bytes=header.file_bytes,
-            target=self.target,
-            architecture=architecture,
-            template=text("minichat.template") or (entry.template if entry else None),
-            parameters=header.parameters,
-            context_length=context if type(context) is int and 0 <= context < 1 << 40 else 0,
-            source=source,
-            source_stamp=self.stamp,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    def _known(self, name: str) -> Known:
+        entry, licensed = self._wanted.entry, self.licensed(name)
+        return Known(
             repo=self._repo.id,
             revision=self._repo.commit,
-            licence=MRL if binds else licensed.licence or text("general.license"),
-            licence_name=MRL_NAME if binds else text("general.license.name"),
-            notice=MRL_NOTICE if binds else text("minichat.notice"),
+            licence=licensed.licence,
+            licence_name=licensed.licence_name,
+            template=entry.template if entry else None,
             temperature=entry.temperature if entry else None,
         )
 
 
-def _on_this_disk(file: RemoteFile) -> Path | None:
-    from minichat.elsewhere import find_blob
+def compare(hub: Hub, repo: Repo, files: Iterable[str], name: str) -> Grid:
+    """The quantizations among the GGUF files of a repo, the smallest first. All are of one model, as its head tells.
 
-    return find_blob(file.sha256, file.size_bytes) if file.sha256 else None
+    DataError for several files at one quantization, and if there are only parts of files.
+    """
+    chosen = {quant: repo.file(file) for quant, file in by_quant(repo.id, files).items()}
+    chosen = dict(sorted(chosen.items(), key=lambda pair: (pair[1].size_bytes, pair[0])))
+    first = next(iter(chosen.values()))
+    shape = _shape(_read_head(hub, repo, first, None))
+    sizes = {quant: file.size_bytes for quant, file in chosen.items()}
+    return Grid(name, shape, sizes, available_bytes(), free_bytes(home()))
+
+
+def _read_head(hub: Hub, repo: Repo, file: RemoteFile, local: Path | None) -> LeadingKeys:
+    """The keys that a file begins with. They are not held against its hash yet, so that they are good for plans only.
+
+    GgufError if it is no GGUF.
+    """
+    what, n_bytes = f"{repo.id}/{file.name}", min(_HEAD_BYTES, file.size_bytes)
+    if local is not None:
+        try:
+            return read_leading_keys(read_plain(local, n_bytes), file.size_bytes, str(local))
+        except (OSError, GgufError):
+            pass  # damaged: the hub has it whole
+    return read_leading_keys(hub.read(repo, file, 0, n_bytes), file.size_bytes, what)
+
+
+def _shape(head: LeadingKeys) -> Shape | None:
+    return shape_of_metadata(head.metadata, head.lengths.get(TOKENS_KEY))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file that was begun; 0 if there is none."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _on_this_disk(file: RemoteFile, sha256: str) -> Path | None:
+    """The file in another program's folder: by its hash, else by name and size, as they say, which `fetch` checks."""
+    from minichat import elsewhere
+
+    if (found := elsewhere.find_blob(sha256, file.size_bytes)) is not None:
+        return found
+    name = file.name.rsplit("/", 1)[-1]
+    return next((other.file for other in elsewhere.of_size(file.size_bytes) if other.path.name == name), None)

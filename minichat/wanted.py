@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from minichat.gguf_names import spelled
+from minichat.gguf_names import quant_of, spelled
 from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
 from quant.errors import DataError, UsageError
 from quant.types import parse_target
@@ -69,10 +69,15 @@ def from_catalog(text: str, quant: str | None, catalog: Catalog) -> Wanted | Non
 
 
 def from_address(address: Address, quant: str | None, catalog: Catalog) -> Wanted:
-    """The model at an address; under the catalog's name for it, if it is the repo of one, at its last revision."""
+    """The model at an address; under the catalog's name for it, if it is the repo of one, at its last revision.
+
+    UsageError if `quant` is another one than the address names.
+    """
     if address.quant is not None and quant is not None and spelled(address.quant) != spelled(quant):
         raise UsageError(f"{address.repo}:{address.quant} and --quant {quant}: give one of them")
     chosen = spelled(found) if (found := address.quant or quant) else None
+    if chosen is not None and _is_choice(address.file) and chosen != quant_of(address.file or ""):
+        raise UsageError(f"the link leads to {address.file} itself: leave out --quant {quant or address.quant}")
     is_whole = address.revision in (None, "main") and not _is_choice(address.file)
     entry = catalog.by_repo(address.repo) if is_whole else None
     if entry is None or address.repo.lower() != entry.repo.lower():

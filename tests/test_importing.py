@@ -18,7 +18,8 @@ from convert import gguf_writer as w
 from minichat import place as placing
 from minichat.elsewhere import at
 from minichat.foreign import Foreign
-from minichat.importing import Imported, Known, import_model, suggested_name
+from minichat.gguf_model import Known
+from minichat.importing import Imported, import_model, suggested_name
 from minichat.manifest import ModelName
 from minichat.place import place
 from minichat.store import Removed, Store

@@ -71,7 +71,7 @@ def pull(
     """
     from minichat.making import ConvertOptions
     from minichat.plan import show_grid
-    from minichat.pull import find_source, pull
+    from minichat.pull import find_grid, pull
     from minichat.reports import show_converted
     from minichat.store import Store
     from minichat.terminal.progress import WorkProgress
@@ -81,7 +81,7 @@ def pull(
         from minichat.hub.transfer import Hub
 
         with Hub() as hub:
-            show_grid(find_source(hub, wanted, ConvertOptions()).grid(wanted.title), as_json)
+            show_grid(find_grid(hub, wanted, ConvertOptions()), as_json)
         return
     options = ConvertOptions(threads)
     made = pull(wanted, Store.default(), WorkProgress, asking(yes, accept_licence), options).manifest
