@@ -20,6 +20,7 @@ from convert.checkpoint import Checkpoint, open_checkpoint
 from convert.config import ModelConfig, read_config
 from convert.files import WeightFiles
 from convert.gguf_writer import Layout, Writer, lay_out, strings
+from convert.journal import Mark
 from convert.metadata import HASHES_KEY, build_metadata, build_origin
 from convert.provenance import Provenance, find_provenance, folder_name
 from convert.publish import check_destination, published
@@ -109,7 +110,8 @@ def convert(
     try:
         if resumable:
             work = _work_of(plan, checkpoint, provenance, measure)
-            with resumed(destination, plan.layout, work, list(checkpoint.weights)) as unfinished:
+            checked = _checked(plan, checkpoint, on_progress)
+            with resumed(destination, plan.layout, work, list(checkpoint.weights), checked) as unfinished:
                 if unfinished.made is None:
                     unfinished.sums, unfinished.made = stream(unfinished.file, unfinished.recorder, unfinished.begun)
             sums, sha256 = unfinished.sums, unfinished.made
@@ -189,6 +191,21 @@ def _stream(
     sums = Stream(checkpoint, plan.tensors, maker, writer, hashes, on_progress, recorder, begun).run(threads)
     found = strings(list(hashes.finish().values()))
     return sums, writer.finish(None if hashes.are_known else plan.layout.with_value(HASHES_KEY, found).header)
+
+
+def _checked(
+    plan: Plan, checkpoint: Checkpoint, on_progress: Callable[[Progress], None] | None
+) -> Callable[[Mark], None]:
+    """What tells of how much of an unfinished file has been found to be sound: many gigabytes take their time."""
+    sizes = list(checkpoint.weights.values())
+
+    def checked(mark: Mark) -> None:
+        if on_progress is not None:
+            read_bytes = sum(sizes[: mark.at[0]]) + mark.at[1]
+            told = "checking what is there"
+            on_progress(Progress(mark.written, plan.layout.file_bytes, told, "", read_bytes, sum(sizes)))
+
+    return checked
 
 
 def _work_of(plan: Plan, checkpoint: Checkpoint, provenance: Provenance, measure: bool) -> str:

@@ -3,8 +3,8 @@ stay beside the destination, and the next conversion of the same things to the s
 
 Nothing that is there is believed: the journal's lines bear checks (`convert.journal`), the part is read and hashed up
 to each mark, and work goes on after the last one where this agrees. What is torn, damaged or of another work is made
-again. At most 8 MiB of weights that were read are read again after a kill: `_IN_FLIGHT_BYTES` that were on their way,
-and what was written since the last mark.
+again. At most 8 MiB of weights that were read are read again after a kill: `IN_FLIGHT_BYTES` that were on their way,
+and what was written since the last mark; safetensors' headers, which are read at each start, come to that.
 
 The journal stays beside the finished file, too, until `discard`: so the file is not made again if its owner is
 interrupted before it is where it belongs. Whoever converts so holds a lock of his own; none is taken here.
@@ -15,7 +15,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +48,14 @@ def on_disk(destination: Path) -> int:
     except OSError:
         return 0
     return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+
+
+def written(destination: Path) -> int:
+    """How many bytes an unfinished conversion has written: less than it holds, for it takes the disk in advance."""
+    try:
+        return _part_of(destination).stat().st_size
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -121,8 +129,16 @@ class Resumed:
 
 
 @contextlib.contextmanager
-def resumed(destination: Path, layout: Layout, work: str, weights: Sequence[Path]) -> Iterator[Resumed]:
+def resumed(
+    destination: Path,
+    layout: Layout,
+    work: str,
+    weights: Sequence[Path],
+    on_checked: Callable[[Mark], None] = lambda _: None,
+) -> Iterator[Resumed]:
     """Go on with the conversion called `work`, a hash of all that decides on the output's bytes.
+
+    `weights`: the files that marks count. `on_checked` is told of each mark up to which the part is as it was written.
 
     The file becomes `destination` when the block ends without an exception. After one, what is there stays, but for
     what a StorageError or a QuantError leaves; after a SourceMismatch, as it was where the bad file begins.
@@ -144,7 +160,7 @@ def resumed(destination: Path, layout: Layout, work: str, weights: Sequence[Path
             if journal.made and _is_file(part, layout.file_bytes, journal.made):
                 unfinished = Resumed(file, recorder, None, sums, journal.made)
             else:
-                begun = _last_sound(journal.marks, file, layout)
+                begun = _last_sound(journal.marks, file, layout, on_checked)
                 journal.cut(begun.mark.at if begun else (0, 0))
                 file.truncate(begun.mark.written if begun else 0)
                 reserve(file.fileno(), layout.file_bytes)
@@ -171,7 +187,9 @@ def _publish(file: BinaryIO, destination: Path, journal: Journal, made: str | No
     sync_folder(destination.parent)
 
 
-def _last_sound(marks: Sequence[Mark], file: BinaryIO, layout: Layout) -> Begun | None:
+def _last_sound(
+    marks: Sequence[Mark], file: BinaryIO, layout: Layout, on_checked: Callable[[Mark], None]
+) -> Begun | None:
     """The last mark that work can go on from: the file's bytes up to it are those that were written."""
     prefix, place = hashlib.sha256(layout.header), len(layout.header)
     file.seek(place)
@@ -185,6 +203,7 @@ def _last_sound(marks: Sequence[Mark], file: BinaryIO, layout: Layout) -> Begun 
         sums |= mark.sums
         if prefix.hexdigest() != mark.sha256 or len(digests) != mark.at[0]:
             break
+        on_checked(mark)
         if _can_be_taken_up(mark):
             last = Begun(mark, tuple(digests), prefix.copy(), dict(sums))
     return last

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,9 @@ from convert.files import WeightFiles
 from convert.gguf_writer import Writer
 from convert.report import Progress
 from convert.resume import IN_FLIGHT_BYTES, Begun, Recorder
-from convert.sources import Piece, SourceHashes, pieces
+from convert.sources import Piece, SourceHashes, SourceMismatch, pieces
 from convert.tensors import ConstantTensor, PlannedTensor
+from quant.errors import QuantError
 
 if TYPE_CHECKING:
     from convert.blocks import Made, Maker
@@ -40,9 +40,10 @@ Sums = dict[str, tuple[float, float]]
 class _Step:
     """What follows in the output: what a job makes of a piece, or of a constant; nothing of a piece without a job."""
 
+    tensor: PlannedTensor | ConstantTensor | None
     job: "Future[Made] | None"
-    tensor: str
-    is_piece: bool
+    piece: Piece | None
+    data: bytes = b""  # of the piece
 
 
 class Stream:
@@ -79,36 +80,30 @@ class Stream:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="quantize")
         try:
             with self._writing, self._hashing:
-                for tensor, job in self._jobs(chunk_weights):
-                    is_piece = not isinstance(tensor, ConstantTensor)
-                    self._steps.append(
-                        _Step(pool.submit(job) if job else None, tensor.name if tensor else "", is_piece)
-                    )
+                for step in self._begun(pool, chunk_weights):
+                    self._steps.append(step)
                     self._drain(ahead - 1)
                 self._drain(0)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         return self._sums
 
-    def _jobs(
-        self, chunk_weights: int
-    ) -> "Iterator[tuple[PlannedTensor | ConstantTensor | None, Callable[[], Made] | None]]":
-        """(tensor, what makes a chunk of it) in the order of the file. What is read is hashed, too."""
+    def _begun(self, pool: ThreadPoolExecutor, chunk_weights: int) -> Iterator[_Step]:
+        """All steps in the order of the file, each as soon as its job is given to the pool. What is read is hashed."""
         for tensor in self._tensors:
             if isinstance(tensor, ConstantTensor) and self._begin is None:
-                yield tensor, partial(self._maker.constant, tensor)
+                yield _Step(tensor, pool.submit(self._maker.constant, tensor), None)
         planned = (tensor for tensor in self._tensors if isinstance(tensor, PlannedTensor))
         at = self._begin or (0, 0)
         sizes = list(self._sizes.items())[at[0] :]
         self._files.announce([(path, 0 if n else at[1], size) for n, (path, size) in enumerate(sizes)])
         for piece in pieces(planned, self._sizes, chunk_weights, at):
-            data = self._read(piece)
+            data, job = self._read(piece), None
             self._hashing.put((piece.path, data))
-            if piece.tensor is None:
-                yield None, None
-            else:
+            if piece.tensor is not None:
                 scales = _scales(piece, self._files)
-                yield piece.tensor, partial(self._maker.make, piece.tensor, piece.first_row, data, scales)
+                job = pool.submit(self._maker.make, piece.tensor, piece.first_row, data, scales)
+            yield _Step(piece.tensor, job, piece, data)
 
     def _read(self, piece: Piece) -> bytes:
         """The piece, as soon as no more is on its way than may be read again after an interruption."""
@@ -131,16 +126,27 @@ class Stream:
         """Hand over to the writer what is made, until so many steps are left."""
         while len(self._steps) > until:
             step = self._steps.popleft()
-            made = step.job.result() if step.job is not None else None
-            sums = {}
+            name, made, sums = step.tensor.name if step.tensor else "", self._made(step), Sums()
             if made is not None:
-                error, size = self._sums.get(step.tensor, (0.0, 0.0))
-                sums = {step.tensor: (error + made.squared_error, size + made.squared_weights)}
+                error, size = self._sums.get(name, (0.0, 0.0))
+                sums = {name: (error + made.squared_error, size + made.squared_weights)}
                 self._sums |= sums
                 self._done_bytes += made.blocks.nbytes
-            self._writing.put((made, step.is_piece, sums if self._maker.measures else {}))
+            self._writing.put((made, step.piece is not None, sums if self._maker.measures else {}))
             if self._on_progress is not None:
-                self._on_progress(self._progress(step.tensor))
+                self._on_progress(self._progress(name))
+
+    def _made(self, step: _Step) -> "Made | None":
+        """QuantError for weights that cannot be quantized, SourceMismatch if that is because they came damaged."""
+        try:
+            return step.job.result() if step.job is not None else None
+        except QuantError as error:
+            if self._recorder is None or step.piece is None or self._read_again(step.piece) == step.data:
+                raise
+            raise SourceMismatch(step.piece.path) from error
+
+    def _read_again(self, piece: Piece) -> bytes:
+        return self._files.read(piece.path, piece.offset, piece.nbytes)
 
     def _progress(self, tensor: str) -> Progress:
         total, source_total = self._writer.total_unpadded, sum(self._sizes.values())

@@ -94,6 +94,8 @@ def test_every_state_that_a_kill_can_leave(
         assert go_on(source, out, files, **more).sha256 == report.sha256
     assert len(states) > 150
     most = IN_FLIGHT + LAG + (0 if is_resumable else max(p.stat().st_size for p in source.glob("*.safetensors")))
+    if not is_known or not is_resumable:  # all of the other case
+        states = states[::4]
     went_on = 0
     for state, read_before in states:
         restore(out, state)
@@ -118,9 +120,10 @@ from convert import resume, stream
 from convert.pipeline import convert
 stream.IN_FLIGHT_BYTES, resume._LAG_BYTES = {IN_FLIGHT}, {LAG}
 print("ready", flush=True)
-def slow(_):
-    print(end=".", flush=True)
-    time.sleep(0.005)
+def slow(progress):
+    if not progress.tensor.startswith("checking"):
+        print(end=".", flush=True)
+        time.sleep(0.005)
 convert(Path({str(source)!r}), Path({str(out / "a.gguf")!r}), "q8_0", resumable=True, on_progress=slow)
 """
     chance, kills = random.Random(3), 0
@@ -190,12 +193,17 @@ def test_progress_tells_of_the_source_and_goes_on(source: Path, out: Path, small
     with pytest.raises(NetworkError):
         go_on(source, out, Unsteady(source, 40), target="q8_0", on_progress=first.append)
     go_on(source, out, target="q8_0", on_progress=second.append)
-    for seen in (first, second):
+    checked = [p for p in second if p.tensor == "checking what is there"]
+    assert checked == second[: len(checked)]
+    assert len(checked) > 10
+    assert checked[-1].source_done_bytes <= first[-1].source_done_bytes
+    second = second[len(checked) :]
+    for seen in (first, checked, second):
         places = [(p.done_bytes, p.source_done_bytes) for p in seen]
         assert places == sorted(places)
         assert {p.source_total_bytes for p in seen} == {total}
         assert len({p.total_bytes for p in seen}) == 1
-    assert first[0].source_done_bytes < second[0].source_done_bytes <= first[-1].source_done_bytes + IN_FLIGHT
+    assert checked[-1].source_done_bytes < second[0].source_done_bytes <= first[-1].source_done_bytes + IN_FLIGHT
     assert first[0].done_bytes < second[0].done_bytes
     assert second[-1].source_done_bytes == total
     assert second[-1].done_bytes == second[-1].total_bytes
@@ -224,7 +232,7 @@ def same_result(source: Path, out: Path, state: Folder, expected: bytes, target:
 def test_cut_anywhere(source: Path, out: Path, half: Folder, name: str) -> None:
     expected, _, _ = undisturbed(source, out, target="q8_0")
     size = len(half[name])
-    for length in [0, 1, size - 1, *random.Random(0).sample(range(size), 60)]:
+    for length in [0, 1, size - 1, *random.Random(0).sample(range(size), 30)]:
         same_result(source, out, half | {name: half[name][:length]}, expected)
     for more in (b"\0", b"x" * 10_000, half[name]):
         same_result(source, out, half | {name: half[name] + more}, expected)
@@ -237,7 +245,7 @@ def test_flipped_bits(source: Path, out: Path, half: Folder, name: str) -> None:
     """Even in the header of the part, which is written anew."""
     expected, _, _ = undisturbed(source, out, target="q8_0")
     chance = random.Random(0)
-    for n_flips in [1] * 60 + [20] * 10:
+    for n_flips in [1] * 30 + [20] * 5:
         damaged = bytearray(half[name])
         for _ in range(n_flips):
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
@@ -249,7 +257,7 @@ def test_pieces_moved_within(source: Path, out: Path, half: Folder) -> None:
     expected, _, _ = undisturbed(source, out, target="q8_0")
     lines, chance = half[JOURNAL].splitlines(keepends=True), random.Random(0)
     assert len(lines) > 10
-    for n in range(1, len(lines)):
+    for n in range(1, len(lines), 2):
         other = chance.randrange(1, len(lines))
         moved = [*lines[:n], lines[other], *lines[n:]]
         swapped = [*lines[: n - 1], *lines[n - 1 : n + 1][::-1], *lines[n + 1 :]]
@@ -353,6 +361,29 @@ def test_a_file_that_is_another_one(out: Path, shard: int, is_resumable: bool, m
     assert (out / "a.gguf").read_bytes() == data
 
 
+def test_damaged_weights_that_cannot_be_quantized_are_not_blamed_on_the_checkpoint(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flip makes a NaN of a weight: read once more, it is another one, so it can be tried again."""
+    told = known(SHARDED)
+    data, _, _ = undisturbed(SHARDED, out, provenance=told, target="q8_0")
+    reads = 0
+
+    def spoil(path: Path, offset: int, read: bytes) -> bytes:
+        nonlocal reads
+        is_it = path.name.startswith("model-00002") and offset <= 400_000 < offset + len(read) and len(read) > 1000
+        reads += is_it
+        return b"\xff" * len(read) if is_it and reads == 1 else read
+
+    with pytest.raises(SourceMismatch) as caught:
+        go_on(SHARDED, out, Unsteady(SHARDED, spoil=spoil), provenance=told, target="q8_0")
+    assert caught.value.path.name == "model-00002-of-00003.safetensors"
+    files = Unsteady(SHARDED)
+    go_on(SHARDED, out, files, provenance=told, target="q8_0")
+    assert files.first_read == ("model-00002-of-00003.safetensors", 0)
+    assert (out / "a.gguf").read_bytes() == data
+
+
 # --- the ends ---
 
 
@@ -386,7 +417,8 @@ def test_an_interruption_leaves_what_is_needed(source: Path, out: Path, small_st
         go_on(source, out, target="q8_0", on_progress=interrupt)
     assert set(content(out)) == {"a.gguf", PART, JOURNAL}
     assert (out / "a.gguf").read_bytes() == b"old"
-    assert resume.on_disk(out / "a.gguf") > 100_000
+    assert 50_000 < resume.written(out / "a.gguf") <= (out / PART).stat().st_size
+    assert resume.on_disk(out / "a.gguf") >= resume.written(out / "a.gguf")
     files = Unsteady(source)
     go_on(source, out, files, target="q8_0")
     assert files.first_read != ("model-00001-of-00002.safetensors", 0)
@@ -406,18 +438,18 @@ def test_a_full_disk_leaves_nothing(source: Path, out: Path, half: Folder, monke
         with watched(monkeypatch, fill) as watch:
             go_on(source, out, target="q8_0")
         expected, failed = (out / "a.gguf").read_bytes(), 0
-        for full_at in range(1, watch.changes, 3):  # noqa: B007  (`fill` reads it)
+        for full_at in range(1, watch.changes, 5):  # noqa: B007  (`fill` reads it)
             restore(out, state | {"a.gguf": b"old"})
             with watched(monkeypatch, fill, removing=False):
                 try:
                     go_on(source, out, target="q8_0")
                 except StorageError as error:
                     assert "free some space" in str(error)
-                    assert content(out) == {"a.gguf": b"old"}
+                    assert content(out) in ({"a.gguf": b"old"}, {"a.gguf": expected})  # after the rename
                     failed += 1
                 else:
                     assert (out / "a.gguf").read_bytes() == expected
-        assert failed > 20
+        assert failed > 15
 
 
 def test_a_disk_without_room_is_told_before_anything_is_read(
