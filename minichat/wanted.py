@@ -60,7 +60,7 @@ def from_catalog(text: str, quant: str | None, catalog: Catalog) -> Wanted | Non
     if match is None:
         return None
     if quant is not None and spelled(quant) != match.target:
-        if name.tag is not None and match.target != DEFAULT_TAG:
+        if name.tag is not None and name.tag.lower().endswith(match.target.lower()):
             raise UsageError(f"{text} names {match.target}, and --quant {quant}: give one of them")
         again = catalog.find(ModelName(match.canonical.name, f"{match.entry.tag}-{parse_target(quant).name}"))
         match = again or match
