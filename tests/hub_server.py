@@ -19,6 +19,7 @@ import json
 import random
 import re
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -128,6 +129,7 @@ class HubServer:
         slow_s: float = 0.05,
         stall_s: float = 5,
         retry_after: str = "0",
+        tls: Path | None = None,
     ) -> None:
         self.faults = faults
         self.link_s = link_s  # how long a link lives
@@ -148,6 +150,13 @@ class HubServer:
         self.hub_host, self.cdn_host = _Host(self, "hub", "127.0.0.1"), _Host(self, "cdn", "127.0.0.1")
         self.url = f"http://127.0.0.1:{self.hub_host.server_address[1]}"
         self.cdn_url = f"http://localhost:{self.cdn_host.server_address[1]}"
+        if tls is not None:  # both by one certificate, of localhost
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            for host in (self.hub_host, self.cdn_host):
+                host.socket = context.wrap_socket(host.socket, server_side=True)
+            self.url = f"https://localhost:{self.hub_host.server_address[1]}"
+            self.cdn_url = self.cdn_url.replace("http:", "https:")
         self._lock = threading.Lock()
 
     def __enter__(self) -> HubServer:

@@ -47,7 +47,7 @@ def repo(server: HubServer) -> Repo:
 
 @pytest.fixture
 def hub(server: HubServer) -> Iterator[Hub]:
-    with Hub(QUICK, block_bytes=1 << 18) as hub:
+    with Hub(replace(QUICK, stall_s=10, slow_s=10), block_bytes=1 << 18) as hub:
         yield hub
 
 

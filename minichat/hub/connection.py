@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minichat.hub.patience import Patience, TransientError
-from minichat.hub.route import Headers, Origin, http_connection, tls_context
+from minichat.hub.route import Headers, Origin, route_to, tls_context
 from minichat.hub.watch import WatchedSocket
 from minichat.terminal.sanitize import clean_line
 from quant.errors import NetworkError
@@ -45,7 +45,7 @@ class Answer:
         try:
             piece = self._response.read1(n_bytes)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise TransientError(_reason(error, self._connection.origin)) from error
+            raise TransientError(_reason(error, self._connection)) from error
         self._n_read += len(piece)
         return piece
 
@@ -75,12 +75,13 @@ class Connection:
         self._patience = patience
         self._is_ended = False
         self._watched: WatchedSocket | None = None
-        self._http, self._prefix, self._proxy_headers = http_connection(origin, patience.stall_s, tls)
+        self._route = route_to(origin, patience.stall_s, tls)
+        self._http = self._route.http
 
     def ask(self, target: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         """Sends GET and awaits the head of the answer. Raises what http.client and sockets raise."""
         watched = self._watched or self._connect()
-        self._http.request("GET", self._prefix + target, headers={**headers, **self._proxy_headers})
+        self._http.request("GET", self._route.prefix + target, headers={**headers, **self._route.headers})
         watched.expect_head()
         response = self._http.getresponse()
         watched.expect_body()
@@ -94,6 +95,9 @@ class Connection:
         if self._is_ended:
             self._watched.end()
         return self._watched
+
+    def __str__(self) -> str:
+        return self._route.shown
 
     def end(self) -> None:
         self._is_ended = True
@@ -156,7 +160,7 @@ class Connections:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.put(connection, leash, reusable=False)
                 if was_fresh or isinstance(error, TimeoutError) or leash.is_ended:
-                    raise TransientError(_reason(error, origin)) from error
+                    raise TransientError(_reason(error, connection)) from error
                 # An idle connection that the other side had closed: not a try yet.
             except BaseException:
                 self.put(connection, leash, reusable=False)
@@ -192,21 +196,21 @@ class Connections:
         return fit[-1] if fit else Connection(origin, self._patience, self._tls)
 
 
-def _reason(error: Exception, origin: Origin) -> str:
+def _reason(error: Exception, to: Connection) -> str:
     """What went wrong, for a person. NetworkError at once where another try cannot help."""
     if isinstance(error, ssl.SSLCertVerificationError):
         raise NetworkError(
-            f"{origin} cannot be trusted, its certificate does not fit ({clean_line(error.verify_message)}): check the "
+            f"{to} cannot be trusted, its certificate does not fit ({clean_line(error.verify_message)}): check the "
             "clock and the network, or set SSL_CERT_FILE to your company's certificates"
         ) from error
     if isinstance(error, TimeoutError):
-        return f"{origin} sends nothing, or too slowly"
+        return f"{to} sends nothing, or too slowly"
     if isinstance(error, socket.gaierror):
-        return f"the address of {origin} cannot be found, check the network"
+        return f"{to} cannot be found, check the network"
     if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
-        return f"the proxy refuses to connect to {origin} ({clean_line(str(error))[26:100].strip()})"
+        return f"{to}: the proxy refuses ({clean_line(str(error))[26:100].strip()})"
     if isinstance(error, ConnectionRefusedError):
-        return f"{origin} refuses connections"
+        return f"{to} refuses connections"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
-        return f"{origin} cannot be reached ({clean_line(error.strerror)[:100]})"
-    return f"{origin} broke the connection"
+        return f"{to} cannot be reached ({clean_line(error.strerror)[:100]})"
+    return f"{to} broke the connection"

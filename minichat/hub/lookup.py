@@ -184,7 +184,7 @@ def _within(seconds: float, call: Callable[[], _T], endpoint: str) -> _T:
 
     def work() -> None:
         try:
-            _quieten()
+            _prepare()
             results.append(call())
         except BaseException as error:
             errors.append(error)
@@ -201,12 +201,23 @@ def _within(seconds: float, call: Callable[[], _T], endpoint: str) -> _T:
     return results[0]
 
 
-def _quieten() -> None:
-    """huggingface_hub logs what a hub warns of, as it is, and asks for lists of its own to describe its user."""
+def _prepare() -> None:
+    """huggingface_hub logs what a hub warns of, as it is, and asks for lists of its own to describe its user.
+
+    NetworkError if its client cannot be made of what the environment says of proxies and certificates.
+    """
     from huggingface_hub import constants
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     constants.HF_HUB_DISABLE_TELEMETRY = True
+    try:
+        get_session()
+    except Exception as error:  # a SOCKS proxy without its package, an odd address, certificates that are none
+        raise NetworkError(
+            f"the network cannot be used as it is set up ({type(error).__name__}): check HTTPS_PROXY, HTTP_PROXY, "
+            "ALL_PROXY and SSL_CERT_FILE; a proxy's address should begin with http://"
+        ) from None
 
 
 def _transient(error: Exception, endpoint: str, repo: str, revision: str | None, has_token: bool) -> TransientError:

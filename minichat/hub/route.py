@@ -11,6 +11,7 @@ import ssl
 import sys
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass, field
 
 from minichat.hub.patience import TransientError
 from minichat.terminal.sanitize import clean_line
@@ -43,22 +44,32 @@ class Origin(tuple[str, str, int]):
         return clean_line(host if port == {"http": 80, "https": 443}[scheme] else f"{host}:{port}")
 
 
-def http_connection(
-    origin: Origin, timeout_s: float, tls: ssl.SSLContext | None
-) -> tuple[http.client.HTTPConnection, str, Headers]:
-    """The connection, what stands before each target (through a proxy, without TLS), and headers for the proxy."""
+@dataclass(frozen=True)
+class Route:
+    """A connection that is still to be made. `shown`: what it leads to, for a person."""
+
+    http: http.client.HTTPConnection
+    shown: str
+    prefix: str = ""  # before each target, through a proxy without TLS
+    headers: Headers = field(default_factory=dict)  # for the proxy, with each request
+
+
+def route_to(origin: Origin, timeout_s: float, tls: ssl.SSLContext | None) -> Route:
+    """The way that the environment tells. NetworkError if it is none that can be gone."""
     scheme, host, port = origin
-    proxy, sign_in = _proxy_for(origin)
+    proxy, login = _proxy_for(origin)
     timeout_s = min(_CONNECT_S, timeout_s)
+    shown = f"{origin} through the proxy {proxy}" if proxy else str(origin)
+    _, to_host, to_port = proxy or origin
     if scheme == "https":
-        to_host, to_port = (proxy[1], proxy[2]) if proxy else (host, port)
         secure = http.client.HTTPSConnection(to_host, to_port, timeout=timeout_s, context=tls)
         if proxy:
-            secure.set_tunnel(host, port, headers=sign_in)
-        return secure, "", {}
+            secure.set_tunnel(host, port, headers=login)
+        return Route(secure, shown)
+    plain = http.client.HTTPConnection(to_host, to_port, timeout=timeout_s)
     if proxy:
-        return http.client.HTTPConnection(proxy[1], proxy[2], timeout=timeout_s), f"http://{host}:{port}", sign_in
-    return http.client.HTTPConnection(host, port, timeout=timeout_s), "", {}
+        return Route(plain, shown, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", login)
+    return Route(plain, shown)
 
 
 def _proxy_for(origin: Origin) -> tuple[Origin | None, Headers]:
