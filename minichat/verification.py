@@ -2,21 +2,21 @@
 
 Of a model in the store: its manifest makes sense, its file is there, is as long as it was, begins with a sound GGUF
 header, and has the sha256 that it is named by. So with a file of another program that is used in place. Of any other
-file there is no hash to hold it against. If the vocabulary is a known one, a text must give the ids that it should
-(`minichat.golden`). Nothing is changed.
+file there is no hash to hold it against. The vocabulary is tried with strings and conversations whose ids are
+known (`minichat.golden`). Nothing is changed.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from convert.digest import sha256_of
 from convert.gguf_file import GgufHeader, read_header
-from minichat.golden import expected_ids, ids_here
+from minichat.golden import TokenCheck, check_tokens
 from minichat.manifest import Manifest, ModelName
 from minichat.models import is_path
 from minichat.store import Store
@@ -35,7 +35,7 @@ class Verdict:
     """What was found out about one model.
 
     problem: what is wrong, None if nothing is. advice: what to do about it. hash_checked: whether there is a recorded
-    hash, and the content was held against it. tokens_checked: whether the vocabulary is known, and gave the right ids.
+    hash, and the content was held against it. tokens: what came of trying the vocabulary, None if that was not tried.
     linked: where another program keeps the file, if it is used in place.
     """
 
@@ -46,7 +46,7 @@ class Verdict:
     problem: str | None = None
     advice: str = ""
     linked: str | None = None
-    tokens_checked: bool = False
+    tokens: TokenCheck | None = None
 
 
 def verify(wanted: str | None, store: Store, show_work: ShowWork) -> list[Verdict]:
@@ -75,12 +75,18 @@ def show_verdicts(verdicts: list[Verdict], as_json: bool) -> bool:
     elif not verdicts:
         say("no models here yet; try: minichat run demo", stream=sys.stderr)
     else:
-        rows = [(v.name, format_bytes(v.size_bytes), _result(v)) for v in verdicts]
-        tables.print_table(("NAME", "SIZE", "RESULT"), rows, sys.stdout)
+        rows = [(v.name, format_bytes(v.size_bytes), _tokens(v), _result(v)) for v in verdicts]
+        tables.print_table(("NAME", "SIZE", "TOKENS", "RESULT"), rows, sys.stdout)
     damaged = [verdict for verdict in verdicts if verdict.problem is not None]
     for verdict in damaged:
         print_error(f"{verdict.name} is damaged: {verdict.problem}; {verdict.advice}")
     return not damaged
+
+
+def _tokens(verdict: Verdict) -> str:
+    if verdict.tokens is None:
+        return "-"
+    return verdict.tokens.kind if verdict.tokens.problem is None else "wrong"
 
 
 def _result(verdict: Verdict) -> str:
@@ -98,7 +104,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "size_bytes": verdict.size_bytes,
         "whole": verdict.problem is None,
         "hash_checked": verdict.hash_checked,
-        "tokens_checked": verdict.tokens_checked,
+        "tokens": None if verdict.tokens is None else asdict(verdict.tokens),
         "problem": verdict.problem,
         "linked": verdict.linked,
     }
@@ -112,7 +118,7 @@ def _judge_file(path: Path) -> Verdict:
         raise DataError(f"{path}: no such file")
     verdict = Verdict(path.name, path, path.stat().st_size, advice="fetch it or convert it again")
     verdict, header = _with_header(verdict)
-    return verdict if header is None else _with_tokens(verdict, header)
+    return verdict if header is None else _with_tokens(verdict, header, None)
 
 
 def _judge_manifest(path: Path, problem: str, store: Store) -> Verdict:
@@ -166,7 +172,7 @@ def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Ve
         return replace(verdict, problem=problem, advice=_UNREADABLE)
     if f"sha256-{found}" != model.blob:
         return replace(verdict, hash_checked=True, problem=f"its content has changed (sha256 {found})")
-    return _with_tokens(replace(verdict, hash_checked=True), header)
+    return _with_tokens(replace(verdict, hash_checked=True), header, model.template)
 
 
 def _with_header(verdict: Verdict) -> tuple[Verdict, GgufHeader | None]:
@@ -179,15 +185,17 @@ def _with_header(verdict: Verdict) -> tuple[Verdict, GgufHeader | None]:
         return replace(verdict, problem=str(error), advice=advice), None
 
 
-def _with_tokens(verdict: Verdict, header: GgufHeader) -> Verdict:
-    """The verdict, with whether the vocabulary gives the ids that it should, if that is known."""
-    if (expected := expected_ids(header.metadata)) is None:
-        return verdict
+def _with_tokens(verdict: Verdict, header: GgufHeader, template: str | None) -> Verdict:
+    """The verdict, with whether the vocabulary gives the ids that it should, as far as that can be known.
+
+    A file that is what it was when its hash was recorded, and that llama.cpp does not take, is not damaged.
+    """
     try:
-        found = ids_here(verdict.file)
-    except (EngineError, DataError) as error:
+        tokens = check_tokens(verdict.file, header, template)
+    except EngineError as error:
         return replace(verdict, problem=f"its vocabulary cannot be loaded: {error}", advice=_SEE_DOCTOR)
-    if found != expected:
-        problem = "its vocabulary gives other token ids than Mistral's own tokenizer"
-        return replace(verdict, tokens_checked=True, problem=problem)
-    return replace(verdict, tokens_checked=True)
+    except DataError as error:
+        if not verdict.hash_checked:
+            return replace(verdict, problem=str(error))
+        tokens = TokenCheck("not checked", str(error))
+    return replace(verdict, tokens=tokens, problem=tokens.problem)

@@ -71,9 +71,9 @@ def test_whole_models(store: Store, blob: Path) -> None:
     done = minichat("verify")
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["NAME", "SIZE", "RESULT"],
-        ["small:q4_K_M", "1.2", "kB", "whole"],
-        ["twin:Best", "1.2", "kB", "whole"],
+        ["NAME", "SIZE", "TOKENS", "RESULT"],
+        ["small:q4_K_M", "1.2", "kB", "not", "checked", "whole"],
+        ["twin:Best", "1.2", "kB", "not", "checked", "whole"],
     ]
     assert json.loads(minichat("verify", "SMALL", "--json").stdout) == [
         {
@@ -82,7 +82,13 @@ def test_whole_models(store: Store, blob: Path) -> None:
             "size_bytes": blob.stat().st_size,
             "whole": True,
             "hash_checked": True,
-            "tokens_checked": False,
+            "tokens": {
+                "kind": "not checked",
+                "about": "the file has no vocabulary",
+                "strings": 0,
+                "conversations": 0,
+                "problem": None,
+            },
             "problem": None,
             "linked": None,
         }
