@@ -140,7 +140,7 @@ def show_grid(grid: Grid, as_json: bool, stream: IO[str] | None = None) -> None:
     memory = ", and memory at contexts of so many tokens" if grid.contexts else "; the files do not tell of memory"
     say(f"{clean_line(grid.name)}: disk{memory}", stream=stream)
     tables.print_table(titles, rows, stream, right=range(1, len(titles)))
-    free = [(grid.disk_free_bytes, "disk"), (grid.available_bytes, "memory")]
+    free = [(grid.disk_free_bytes, "disk"), (grid.available_bytes if grid.contexts else None, "memory")]
     if told := " and ".join(f"{format_bytes(count)} of {what}" for count, what in free if count is not None):
         say(f"{_MARK.strip()} fits into what is free now: {told}", stream=stream)
 

@@ -11,6 +11,7 @@ and take what it made.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -181,6 +182,7 @@ def _fetched(
     try:
         file, made = source.fetch(folder, name, wanted.source, show_work)
         store.add(file, made.manifest)
+        made = replace(made, manifest=store.find(name) or made.manifest)
         store.discard(folder)
     except NetworkError as error:
         raise NetworkError(f"{error}{_kept(folder, name)}") from error

@@ -19,6 +19,7 @@ from convert.checkpoint import open_checkpoint, wanted_files
 from convert.config import read_config
 from convert.pipeline import convert, sizes
 from convert.provenance import find_provenance
+from convert.publish import storage_errors
 from convert.resume import on_disk
 from convert.sources import SourceMismatch
 from minichat.hub.weights import RemoteWeights
@@ -31,7 +32,7 @@ from minichat.plan import Grid, Plan, PlannedFile
 from minichat.store import home
 from minichat.wanted import Wanted, refuse_unmade
 from minichat.work import ShowWork
-from quant.errors import NetworkError
+from quant.errors import CheckpointError, NetworkError
 
 if TYPE_CHECKING:
     from convert.provenance import Provenance
@@ -52,13 +53,16 @@ class CheckpointSource:
 
         self._hub, self._repo, self._wanted, self._options = hub, repo, wanted, options
         self.target = refuse_unmade(wanted)
-        small, weights = wanted_files(file.name for file in repo.files)
+        try:
+            small, weights = wanted_files(file.name for file in repo.files)
+        except CheckpointError as error:
+            raise CheckpointError(f"{repo.id} cannot be converted: {error}") from error
         self._tokenizers = [repo.file(name) for name in small if _is_tokenizer(name)]
         self._weights = [repo.file(name) for name in weights]
         self._described = {name: hub.fetch(repo, repo.file(name)) for name in small if not _is_tokenizer(name)}
         found = ((file.name, find_blob(file.sha256, file.size_bytes)) for file in self._weights if file.sha256)
         self._local = {name: path for name, path in found if path is not None}
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, _told_of(repo, Path(scratch)):
             folder = Path(scratch) / self._folder_name
             self._describe(folder)
             for file in self._tokenizers:
@@ -182,15 +186,18 @@ class CheckpointSource:
         raise NetworkError(f"{self._repo.id}: {damaged} came {_TRIES} times with another sha256 than the hub tells")
 
     def _describe(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in self._described.items():
-            (folder / name).write_bytes(data)
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, data in self._described.items():
+                (folder / name).write_bytes(data)
 
     def _fetch_tokenizers(self, folder: Path) -> None:
         for file in self._tokenizers:
             path = folder / file.name
             if not path.is_file() or path.stat().st_size != file.size_bytes:
-                path.write_bytes(self._hub.fetch(self._repo, file))
+                data = self._hub.fetch(self._repo, file)
+                with storage_errors(path):
+                    path.write_bytes(data)
 
     @contextlib.contextmanager
     def _remote(self, folder: Path) -> Iterator[RemoteWeights]:
@@ -203,6 +210,17 @@ class CheckpointSource:
     def _find_provenance(self, folder: Path) -> Provenance:
         told = {file.name: file.sha256 for file in (*self._weights, *self._tokenizers) if file.sha256}
         return replace(find_provenance(folder), repo=self._repo.id, revision=self._repo.commit, hub_sha256=told)
+
+
+@contextlib.contextmanager
+def _told_of(repo: Repo, scratch: Path) -> Iterator[None]:
+    """Inside, errors of what was fetched into `scratch` name the repo, and not a folder that is gone."""
+    try:
+        yield
+    except CheckpointError as error:
+        folder = f"{scratch / repo.id.rsplit('/', 1)[-1]}"
+        told = str(error).replace(folder, repo.id)
+        raise CheckpointError(told if repo.id in told else f"{repo.id}: {told}") from error
 
 
 def _is_tokenizer(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from minichat.making import Converted
 from minichat.manifest import ModelName
 from minichat.memory import Shape, default_context, needed, shape_of_metadata
 from minichat.plan import Grid, Plan, PlannedFile
-from minichat.store import home
+from minichat.store import Store, home
 from minichat.work import ShowWork
 from quant.errors import DataError, GgufError
 
@@ -97,6 +98,9 @@ class GgufSource:
         return _read_head(self._hub, self._repo, self._file, self._local)
 
     def _download(self, file: Path, name: ModelName, show_work: ShowWork) -> None:
+        with contextlib.suppress(OSError):
+            if not file.is_symlink():
+                file.chmod(0o644)  # a kill while it was put into the store has left it complete and read-only
         with show_work(f"fetching {name}") as work:
             total = self._file.size_bytes
             self._hub.download(self._repo, self._file, file, lambda done: work.update(done, total, ""))
@@ -178,9 +182,15 @@ def _size(path: Path) -> int:
 
 
 def _on_this_disk(file: RemoteFile, sha256: str) -> Path | None:
-    """The file in another program's folder: by its hash, else by name and size, as they say, which `fetch` checks."""
+    """The file in the store under another name, or in another program's folder: by its hash, else by name and size.
+
+    Nothing is looked at; `fetch` checks it.
+    """
     from minichat import elsewhere
 
+    store, blob = Store.default(), f"sha256-{sha256}"
+    if (named := next((m for m in store.models() if m.blob == blob and store.has_file(m)), None)) is not None:
+        return Path(store.linked(named) or store.path(named))
     if (found := elsewhere.find_blob(sha256, file.size_bytes)) is not None:
         return found
     name = file.name.rsplit("/", 1)[-1]

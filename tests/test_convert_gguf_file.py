@@ -10,7 +10,7 @@ import pytest
 from gguf_samples import METADATA, TENSORS, write
 
 from convert import gguf_writer as w
-from convert.gguf_file import read_header
+from convert.gguf_file import LeadingKeys, read_header, read_leading_keys
 from quant.errors import GgufError
 
 
@@ -178,3 +178,85 @@ def test_a_large_vocabulary_is_read_across_the_steps(tmp_path: Path) -> None:
     header = read_header(tmp_path / "a.gguf")
     assert header.metadata["tokenizer.ggml.tokens"] == tokens
     assert header.metadata["tokenizer.ggml.scores"] == [0.0, -1.5]
+
+
+# Keys as bytes, with their values: the oracle for headers that are cut. The last array goes on far behind the cuts.
+KEYS: list[tuple[bytes, str, Any]] = [
+    (text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama"), "general.architecture", "llama"),
+    (text(b"llama.block_count") + struct.pack("<II", 4, 40), "llama.block_count", 40),
+    (text(b"n") + struct.pack("<IIQ3i", 9, 5, 3, 1, -2, 3), "n", [1, -2, 3]),
+    (text(b"t") + struct.pack("<IIQ", 9, 8, 2) + text("é".encode()) + text(b""), "t", ["é", ""]),
+    (text(b"b") + struct.pack("<IB", 7, 1), "b", True),
+    (text(b"llama.context_length") + struct.pack("<IQ", 10, 4096), "llama.context_length", 4096),
+    (text(b"tokens") + struct.pack("<IIQ", 9, 8, 5000) + b"".join(text(b"x") for _ in range(5000)), "tokens", None),
+]
+LEADING = b"GGUF" + struct.pack("<IQQ", 3, 1, len(KEYS) + 5) + b"".join(data for data, _, _ in KEYS)
+SHOWN = 700  # bytes, of which the last are of the tokens
+
+
+def leading(head: bytes, file_bytes: int = 1 << 34) -> LeadingKeys:
+    return read_leading_keys(head, file_bytes, "org/repo/x.gguf")
+
+
+def test_the_keys_before_a_cut_are_those_that_are_whole() -> None:
+    ends, place = [], 24
+    for data, _, _ in KEYS:
+        place += len(data)
+        ends.append(place)
+    arrays = {"n": (ends[1], 3), "t": (ends[2], 2), "tokens": (ends[5], 5000)}  # where the key begins, how many
+    for cut in range(SHOWN):
+        found = leading(LEADING[:cut])
+        whole = [(key, value) for (_, key, value), end in zip(KEYS, ends, strict=True) if end <= cut]
+        assert list(found.metadata.items()) == whole
+        told = {key: n for key, (begin, n) in arrays.items() if begin + 8 + len(key) + 4 + 4 + 8 <= cut}
+        assert found.lengths == told
+    assert len(leading(LEADING[:SHOWN]).metadata) == len(KEYS) - 1
+    assert len(leading(LEADING).metadata["tokens"]) == 5000
+
+
+def test_leading_keys_are_those_of_the_whole_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.gguf")
+    content, header = (tmp_path / "a.gguf").read_bytes(), read_header(tmp_path / "a.gguf")
+    assert leading(content[: header.data_offset], len(content)).metadata == header.metadata
+    found = leading(content[:200], len(content))
+    assert found.metadata == {key: header.metadata[key] for key in found.metadata} != {}
+
+
+def test_a_file_that_ends_in_its_header_is_not_taken_for_one_that_goes_on() -> None:
+    for size in range(SHOWN):
+        with pytest.raises(GgufError, match=r"^org/repo/x\.gguf is no usable GGUF file: it"):
+            leading(LEADING[:size], size)
+
+
+@pytest.mark.parametrize("case", [case for case in HOSTILE if HOSTILE[case][1].keys() != {"n_tensors"}])
+def test_hostile_heads_are_refused_or_cut(tmp_path: Path, case: str) -> None:
+    body, counts, message = HOSTILE[case]
+    head = header_with(tmp_path, body, **counts).read_bytes()
+    start = time.perf_counter()
+    try:
+        found = leading(head)
+    except GgufError as error:
+        assert "\n" not in str(error) and str(error).startswith("org/repo/x.gguf is")
+    else:  # as far as one can see, it goes on; or what is wrong is not asked for here
+        assert message in ("cut short", "alignment", "alignment is 0")
+        assert len(found.metadata) <= 1
+    assert time.perf_counter() - start < 1
+
+
+def test_mutated_heads_do_no_harm() -> None:
+    rng, refused, start = random.Random(7), 0, time.perf_counter()
+    for _ in range(3000):
+        bad = bytearray(LEADING[: rng.randrange(24, SHOWN)])
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(bad))
+            bad[place : place + rng.choice((1, 4, 8))] = rng.choice((b"\xff" * 8, bytes(8), rng.randbytes(8)))
+        try:
+            found = leading(bytes(bad))
+        except GgufError as error:
+            assert "\n" not in str(error)
+            refused += 1
+        else:
+            assert len(found.metadata) <= len(KEYS) + 20
+            assert all(0 <= n <= 8 << 20 for n in found.lengths.values())
+    assert 500 < refused < 2900
+    assert time.perf_counter() - start < 20

@@ -29,6 +29,7 @@ from minichat.memory import (
     needed,
     shape_of_config,
     shape_of_header,
+    shape_of_metadata,
 )
 from quant.recipe import Model, choose
 from quant.types import parse_target
@@ -174,6 +175,12 @@ def test_a_graph_that_keeps_no_short_caches_counts_in_full() -> None:
 @pytest.mark.parametrize("key", ["block_count", "embedding_length", "attention__head_count", "context_length"])
 def test_a_header_that_makes_no_sense_tells_no_shape(key: str, value: object) -> None:
     assert shape_of_header(header(**{key: value})) is None
+
+
+def test_a_vocabulary_that_was_only_counted() -> None:
+    metadata = header().metadata
+    assert shape_of_metadata(metadata, None) == shape_of_header(header()) == Shape(4, 256, 512, 4 * 2 * 64, 99, 1024)
+    assert shape_of_metadata(metadata, 5000) == Shape(4, 256, 512, 4 * 2 * 64, 5000, 1024)
 
 
 def test_a_header_without_an_architecture_tells_no_shape() -> None:

@@ -48,6 +48,18 @@ def as_json(show: Any, what: Plan | Grid) -> Any:
     return json.loads(stream.getvalue())
 
 
+def test_a_grid_of_files_that_do_not_tell_of_memory() -> None:
+    grid = Grid("a/b", None, {"q4_K_M": 5 * GB, "q8_0": 9 * GB}, 7 * GB, 6 * GB)
+    assert grid_text(grid) == (
+        "a/b: disk; the files do not tell of memory\n"
+        "QUANT     DISK\n"
+        "q4_K_M  5.0 GB *\n"
+        "q8_0    9.0 GB\n"
+        "* fits into what is free now: 6.0 GB of disk\n"
+    )
+    assert [row["contexts"] for row in as_json(show_grid, grid)["quantizations"]] == [[], []]
+
+
 def test_a_plan_tells_all_before_the_first_byte() -> None:
     assert shown(PLAN) == (
         "model    mistral-small:24b-instruct-2501-q4_K_M\n"
