@@ -144,6 +144,7 @@ class HubServer:
         self.redirects: dict[str, str] = {}  # path with query -> where it leads
         self.cdn_redirects: dict[str, str] = {}  # the same, at the other host
         self.more_headers: dict[str, str] = {}  # with every answer
+        self.before: Callable[[Request], None] = lambda _request: None  # called before a request is answered
         self.after: Callable[[Request], None] = lambda _request: None  # called when a request is done
         self.repos: dict[str, list[_Repo]] = {}  # newest last
         self.blobs: dict[str, _Content] = {}
@@ -280,6 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.client_address[1],
         )
         self.hub.note(self.request_)
+        self.hub.before(self.request_)
         parts = urllib.parse.urlsplit(self.path)
         path, query = urllib.parse.unquote(parts.path), dict(urllib.parse.parse_qsl(parts.query))
         try:

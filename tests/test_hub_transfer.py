@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hub_server import HubServer
+from hub_server import HubServer, Request
 
 from minichat.hub.lookup import RemoteFile, Repo, look_up
 from minichat.hub.patience import Patience
@@ -120,17 +120,19 @@ def test_the_window_bounds_what_is_asked_for(server: HubServer, repo: Repo, hub:
 
 def test_eight_connections_are_kept_alive_and_used(server: HubServer, repo: Repo, hub: Hub) -> None:
     meet = threading.Barrier(8)
+    with hub.stream(repo, [(repo.file(WEIGHTS), 0, 1)], 1) as pieces:
+        assert b"".join(pieces) == DATA[:1]  # where the file is
 
-    def wait_for_the_others(request: object) -> None:
-        if server.requests("cdn")[:8].count(request):  # type: ignore[arg-type]
+    def wait_for_the_others(request: Request) -> None:
+        if request in server.requests("cdn")[1:9]:
             meet.wait(5)
 
-    server.after = wait_for_the_others  # the first eight answers end together: so eight were in flight
+    server.before = wait_for_the_others  # eight are in flight, or none is answered
     for _ in range(3):
         with hub.stream(repo, [(repo.file(WEIGHTS), 0, len(DATA))], 2 << 20) as pieces:
             assert b"".join(pieces) == DATA
     requests = server.requests("cdn")
-    assert len(requests) == 3 * 20
+    assert len(requests) == 1 + 3 * 20
     assert len({r.connection for r in requests}) == 8
     assert len(server.requests("hub")) == 1  # the link is asked for once
 

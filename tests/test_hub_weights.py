@@ -44,7 +44,7 @@ def repo(server: HubServer) -> Repo:
 
 @pytest.fixture
 def hub(server: HubServer) -> Iterator[Hub]:
-    with Hub(replace(QUICK, stall_s=2), block_bytes=1 << 14) as hub:
+    with Hub(replace(QUICK, stall_s=10, slow_s=10), block_bytes=1 << 14) as hub:
         yield hub
 
 
@@ -128,7 +128,7 @@ def test_a_file_that_is_on_this_disk(server: HubServer, repo: Repo, hub: Hub, tm
 
 def test_after_an_error_nothing_comes_from_the_wrong_place(server: HubServer, repo: Repo, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    with Hub(replace(QUICK, tries=1), block_bytes=1 << 14) as hub:
+    with Hub(replace(QUICK, tries=1, stall_s=10, slow_s=10), block_bytes=1 << 14) as hub:
         files = RemoteWeights(hub, repo, tmp_path, window=1 << 17)
         server.faults = iter([None] * 3 + ["500"])
         files.announce([(path, 0, len(DATA))])
