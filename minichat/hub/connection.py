@@ -208,7 +208,7 @@ def _reason(error: Exception, to: Connection) -> str:
     if isinstance(error, socket.gaierror):
         return f"{to} cannot be found, check the network"
     if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
-        return f"{to}: the proxy refuses ({clean_line(str(error))[26:100].strip()})"
+        return f"{to}: the proxy refuses ({clean_line(str(error)).partition(': ')[2][:80]})"
     if isinstance(error, ConnectionRefusedError):
         return f"{to} refuses connections"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):

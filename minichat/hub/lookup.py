@@ -8,10 +8,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from minichat.hub import environment
+from minichat.hub.address import is_repo
 from minichat.hub.listing import (
     RemoteFile,
     Repo,
@@ -57,10 +58,12 @@ def look_up(
 ) -> Repo:
     """The repo at its main branch, or at `revision` (a branch, tag or commit), with all its files.
 
-    DataError if there is no such repo or revision, if a login is needed, or if the listing is damaged; NetworkError if
-    the hub cannot be reached.
+    UsageError if `repo` cannot be one; DataError if there is no such repo or revision, if a login is needed, or if the
+    listing is damaged; NetworkError if the hub cannot be reached.
     """
     endpoint = endpoint or environment.endpoint()
+    if not is_repo(repo):
+        raise UsageError(f"{clean_line(repo)[:100]} is no name of a repo: write ORG/REPO")
 
     def ask(token: str | None) -> Any:
         from huggingface_hub import HfApi
@@ -157,7 +160,7 @@ def _asked(
     environment.check_online()
     token = environment.token()
     until = time.monotonic() + seconds
-    tries = Tries(patience, what)
+    tries = Tries(replace(patience, tries=min(patience.tries, _TRIES)), what)
 
     def try_once() -> tuple[Any, TransientError | None]:
         try:
@@ -223,7 +226,7 @@ def _prepare() -> None:
 def _transient(error: Exception, endpoint: str, repo: str, revision: str | None, has_token: bool) -> TransientError:
     """What may go away by itself. Raises what it means to the person if it will not."""
     from httpx2 import ConnectError, HTTPError, InvalidURL
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     host = clean_line(environment.host(endpoint))
     if isinstance(error, HfHubHTTPError):
@@ -234,8 +237,6 @@ def _transient(error: Exception, endpoint: str, repo: str, revision: str | None,
         return TransientError(f"{host} answers with HTTP {status}", asked_wait_s(headers))
     if isinstance(error, OfflineModeIsEnabled):
         raise NetworkError("HF_HUB_OFFLINE is set, so nothing is fetched: unset it to reach the hub") from None
-    if isinstance(error, HFValidationError):
-        raise UsageError(f"{clean_line(repo)[:100]} is no name of a repo: write ORG/REPO") from None
     if isinstance(error, ConnectError):  # no network, no such host, no trust: another try is in vain
         raise NetworkError(
             f"{host} cannot be reached ({_detail(error)}): check the network, HF_ENDPOINT and proxies"

@@ -49,9 +49,8 @@ class Stream(Iterator[bytes]):
         patience: Patience,
         pause: Pause,
     ) -> None:
-        self._blocks = _cut(
-            ranges, min(block_bytes, max(1, window_bytes // connections, min(window_bytes, _SMALL_BYTES)))
-        )
+        smallest = max(1, min(window_bytes, _SMALL_BYTES))
+        self._blocks = _cut(ranges, min(block_bytes, max(smallest, window_bytes // connections)))
         self._next = next(self._blocks, None)
         self._free = window_bytes
         self._patience = patience

@@ -64,6 +64,8 @@ class RemoteWeights:
         file = self._file(path)
         if offset < 0 or n_bytes < 0 or offset + n_bytes > file.size_bytes:
             raise CheckpointError(f"{path} ends at {file.size_bytes:,} bytes: it is cut short; fetch it again")
+        if not n_bytes:
+            return b""
         if path in self._local_paths:
             return self._local.read(self._local_paths[path], offset, n_bytes)
         if self._stream is not None and self._ranges:
