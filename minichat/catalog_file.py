@@ -84,7 +84,7 @@ def read_entries(path: Path) -> list[Entry]:
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise DataError(f"{path}: cannot read this catalog: {error.strerror}") from error

@@ -8,8 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from minichat.attention import read_attention
+from minichat.gguf_model import told_target
 from minichat.memory import needed, shape_of_header
-from quant.types import target_by_file_type
 
 if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
@@ -36,14 +36,12 @@ def header_facts(header: GgufHeader) -> dict[str, Any]:
         return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
 
     architecture = text("general.architecture") or "unknown"
-    file_type = count("general.file_type")
-    target = None if file_type is None else target_by_file_type(file_type)
     tokens = metadata.get("tokenizer.ggml.tokens")
     parameters = header.parameters
     return {
         "architecture": architecture,
         "parameters": parameters,
-        "quantization": target.name if target else None,
+        "quantization": told_target(metadata),
         "bits_per_weight": 8 * sum(tensor.nbytes for tensor in header.weights) / parameters if parameters else None,
         "template": text("minichat.template"),
         "context_length": count(f"{architecture}.context_length"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import gguf_samples
 import pytest
+from program import minichat
 
 from convert import gguf_writer as w
 from minichat import place as placing
@@ -264,3 +265,9 @@ def test_a_path_that_is_no_text_survives_the_manifest(store: Store, tmp_path: Pa
     made = taken(at(path), store).manifest
     assert store.path(made).exists() and made.linked == str(path)
     assert json.loads(store.manifest_path(ModelName("mine", "best")).read_text())["linked"] == str(path)
+
+
+def test_the_notice_of_a_licence_that_binds_stays_with_the_store(tmp_path: Path) -> None:
+    put(tmp_path / "x.gguf", gguf_samples.METADATA | {"general.license.name": w.string("mrl")})
+    assert minichat("import", tmp_path / "x.gguf", "--name", "mine:best").returncode == 0
+    assert "mine:best" in (Store.default().root / "NOTICE").read_text()

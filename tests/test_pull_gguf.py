@@ -23,7 +23,7 @@ from convert.gguf_file import read_header
 from convert.provenance import MRL, MRL_NAME, MRL_NOTICE
 from minichat import place as placing
 from minichat import pull_gguf
-from minichat.catalog import Catalog
+from minichat.catalog import load_catalog
 from minichat.commands.hub import asking
 from minichat.gguf_model import Known, manifest_of_header
 from minichat.hub.address import parse_address
@@ -116,7 +116,7 @@ def plain_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def wanted(text: str = REPO, quant: str | None = None) -> Wanted:
     address = parse_address(text)
     assert address is not None
-    return from_address(address, quant, Catalog(()))
+    return from_address(address, quant, load_catalog())
 
 
 def pulled(text: str = REPO, work: Work | None = None) -> Manifest:
@@ -465,6 +465,12 @@ def test_a_disk_that_is_too_small(hub: HubServer, monkeypatch: pytest.MonkeyPatc
     assert pulled().full_name == "small:q4_K_M"
 
 
+def test_a_home_that_is_no_folder(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MINICHAT_HOME", str(tmp_path / "file"))
+    refused(StorageError, f"cannot write to {tmp_path}/file/models")
+
+
 def test_a_file_in_place_needs_no_room(
     hub: HubServer, home: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
@@ -510,8 +516,12 @@ def test_a_grid_is_not_for_what_is_refused(hub: HubServer) -> None:
         grid("a/odd")
 
 
-def test_refusals_are_one_line_with_their_code(hub: HubServer, home: Path) -> None:
-    """From outside: a wrong option, a bad repo, a net without the hub."""
+def test_refusals_are_one_line_with_their_code(hub: HubServer) -> None:
+    """From outside, by a script: nobody is there to ask."""
+    fails(2, "nobody is there to ask: --yes fetches it", "pull", REPO)
+    fails(2, "demo comes with minichat", "pull", "demo:q8_0", "--yes")
+    hub.add("a/bound", {"bound-Q4_K_M.gguf": gguf(4)}, licence="other", license_name="mrl")
+    fails(2, "--accept-licence says that you accept it", "pull", "a/bound", "--yes")
     fails(2, "leave out --quant q8_0", "pull", f"{hub.url}/{REPO}/blob/main/{FILE}", "--quant", "q8_0", "--yes")
     hub.add("a/odd", {"x-Q4_K_M.gguf": b"PK" * 99})
     fails(3, "a/odd/x-Q4_K_M.gguf is no usable GGUF", "pull", "a/odd", "--yes")

@@ -110,6 +110,7 @@ def import_model(
     """
     from minichat import elsewhere, reports
     from minichat.importing import import_model
+    from minichat.licences import store_notices
     from minichat.making import check_free
     from minichat.manifest import ModelName
     from minichat.store import Store
@@ -119,7 +120,9 @@ def import_model(
         elsewhere.show_found(elsewhere.found(), as_json)
         return
     named = check_free(ModelName.parse(name)) if name is not None else None
-    made = import_model(_foreign(model), Store.default(), WorkProgress, named, copy=copy)
+    store = Store.default()
+    made = import_model(_foreign(model), store, WorkProgress, named, copy=copy)
+    store_notices(store.root, store.models())
     reports.show_imported(made, as_json)
 
 
@@ -148,8 +151,12 @@ def asking(yes: bool, accept_licence: bool) -> Agree:
 
         if not yes and not can_ask():
             raise UsageError(f"{plan.name} would have to be fetched, and nobody is there to ask: --yes fetches it")
+        licensed = source.licensed(plan.name)
+        if not can_ask():  # a refusal is one line
+            ask_once(licensed, accept_licence)
         show_plan(plan, False, sys.stderr)
-        ask_once(source.licensed(plan.name), accept_licence)
+        if can_ask():
+            ask_once(licensed, accept_licence)
         if not yes and not says_yes("Fetch it?", default=True):
             raise typer.Abort
 
@@ -159,14 +166,18 @@ def asking(yes: bool, accept_licence: bool) -> Agree:
 def _wanted(model: str, quant: str | None) -> Wanted:
     """What is to be pulled. UsageError for what is no name, DataError for one that the catalog does not know."""
     from minichat import models
+    from minichat.making import DEMO
     from minichat.manifest import ModelName
     from minichat.store import Store
 
-    if "/" not in model and models.is_path(model):
+    if models.is_path(model):
         raise UsageError(f"{model} is a path: pull fetches from the hub (`minichat import` takes files that are here)")
     wanted = models.on_hub(model, quant) or models.in_catalog(model, quant)
     if wanted is None:
-        raise models.unknown(ModelName.parse(model), Store.default())
+        name = ModelName.parse(model)
+        if name.name == DEMO:
+            raise UsageError(f"{DEMO} comes with minichat, and need not be pulled: `minichat run {name}`")
+        raise models.unknown(name, Store.default())
     return wanted
 
 
