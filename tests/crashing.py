@@ -74,22 +74,48 @@ class Crashes:
         assert self._server.returncode == 0
 
     def run(
-        self, home: Path, *arguments: str | Path, fault: Fault, kill_after_s: float = 0, file_limit: int = 0
+        self,
+        home: Path,
+        *arguments: str | Path,
+        fault: Fault,
+        kill_after_s: float = 0,
+        file_limit: int = 0,
+        hub: str = "",
     ) -> Outcome:
-        """`minichat ARGUMENTS` with this home, until its end or its kill. file_limit: RLIMIT_FSIZE, in bytes."""
+        """`minichat ARGUMENTS` with this home, until its end or its kill.
+
+        file_limit: RLIMIT_FSIZE, in bytes. hub: the address of one.
+        """
+        return self.together(
+            1, home, *arguments, fault=fault, kill_after_s=kill_after_s, file_limit=file_limit, hub=hub
+        )[0]
+
+    def together(
+        self,
+        count: int,
+        home: Path,
+        *arguments: str | Path,
+        fault: Fault = Fault(()),
+        kill_after_s: float = 0,
+        file_limit: int = 0,
+        hub: str = "",
+    ) -> list[Outcome]:
+        """`count` processes that do the same at the same time."""
         assert self._server.stdin
         assert self._server.stdout
         task = {
+            "count": count,
             "home": str(home),
             "arguments": [str(a) for a in arguments],
             "fault": asdict(fault),
             "kill_after_s": kill_after_s,
             "file_limit": file_limit,
+            "hub": hub,
             "scratch": str(self._scratch),
         }
         self._server.stdin.write(json.dumps(task) + "\n")
         self._server.stdin.flush()
-        return Outcome(**json.loads(self._server.stdout.readline()))
+        return [Outcome(**outcome) for outcome in json.loads(self._server.stdout.readline())]
 
 
 class Calls:
@@ -169,28 +195,37 @@ class Calls:
 def serve() -> None:
     for line in sys.stdin:
         task = json.loads(line)
-        names = [Path(task["scratch"]) / name for name in ("stdout", "stderr", "calls")]
-        for path in names:
-            path.write_bytes(b"")
         began = time.monotonic()
-        child = os.fork()
-        if not child:
-            _run(task, *names)
+        children = [_begin(task, Path(task["scratch"]) / str(number)) for number in range(task["count"])]
         if task["kill_after_s"]:
             time.sleep(task["kill_after_s"])
-            os.kill(child, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        took_s = time.monotonic() - began
-        stdout, stderr, calls = (path.read_text() for path in names)
-        outcome = Outcome(code, stdout, stderr, int(calls or 0), took_s)
-        sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
+            for child, _ in children:
+                os.kill(child, signal.SIGKILL)
+        outcomes = []
+        for child, folder in children:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            stdout, stderr, calls = ((folder / name).read_text() for name in ("stdout", "stderr", "calls"))
+            outcomes.append(asdict(Outcome(code, stdout, stderr, int(calls or 0), time.monotonic() - began)))
+        sys.stdout.write(json.dumps(outcomes) + "\n")
         sys.stdout.flush()
+
+
+def _begin(task: dict[str, Any], folder: Path) -> tuple[int, Path]:
+    folder.mkdir(exist_ok=True)
+    names = [folder / name for name in ("stdout", "stderr", "calls")]
+    for path in names:
+        path.write_bytes(b"")
+    child = os.fork()
+    if not child:
+        _run(task, *names)
+    return child, folder
 
 
 def _run(task: dict[str, Any], stdout: Path, stderr: Path, calls_file: Path) -> None:
     from minichat.cli import main
 
-    os.environ["MINICHAT_HOME"] = task["home"]
+    os.environ["MINICHAT_HOME"] = os.environ["HOME"] = task["home"]
+    os.environ["HF_ENDPOINT"] = task["hub"]
     sys.argv = ["minichat", *task["arguments"]]
     sys.stdin = Path(os.devnull).open()  # noqa: SIM115
     sys.stdout, sys.stderr = stdout.open("w"), stderr.open("w")
@@ -220,8 +255,11 @@ def _run(task: dict[str, Any], stdout: Path, stderr: Path, calls_file: Path) -> 
 def warm_up() -> None:
     """Everything is imported, as it would be by these commands, and no thread is left."""
     sys.path.insert(0, str(Path(__file__).parent))
+    import huggingface_hub.hf_api  # noqa: F401
     from checkpoints import config, write_checkpoint
 
+    import minichat.pull_checkpoint
+    import minichat.pull_gguf  # noqa: F401
     from minichat.cli import main
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

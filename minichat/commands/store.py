@@ -1,4 +1,4 @@
-"""Commands on the models that are here: `list`, `show`, `rm`, `cp`, `verify`."""
+"""Commands on the models that are here: `list`, `show`, `rm`, `cp`, `verify`, `du`, `prune`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,27 @@ def list_models(as_json: JsonOption = False) -> None:
     from minichat.store import Store
 
     store = Store.default()
-    reports.show_list(store.models(), len(store.damaged()), as_json)
+    reports.show_list(store.models(), len(store.damaged()), as_json, store.used)
 
 
 @app.command(
     short_help="Show what a model is.",
-    epilog="\b\nExamples:\n  minichat show demo\n  minichat show ./model.gguf --json",
+    epilog="\b\nExamples:\n"
+    "  minichat show demo\n"
+    "  minichat show ./model.gguf --json\n"
+    "  minichat show ministral:8b --license",
 )
-def show(model: ModelArgument, as_json: JsonOption = False) -> None:
-    """Show what a model is: architecture, template, size, types of its tensors."""
+def show(
+    model: ModelArgument,
+    licence: Annotated[
+        bool, typer.Option("--license", "--licence", help="Its licence: what it allows, and its notice.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a model is: architecture, attention, template, memory, licence, where it came from."""
     from minichat import reports
 
-    reports.show_model(find_model(model), as_json)
+    (reports.show_licence if licence else reports.show_model)(find_model(model), as_json)
 
 
 @app.command(
@@ -96,3 +105,31 @@ def verify(
         model = str(stored_name(model, store))
     if not verification.show_verdicts(verification.verify(model, store, WorkProgress), as_json):
         raise typer.Exit(DataError.exit_code)
+
+
+@app.command(short_help="Show what the store takes on the disk.")
+def du(as_json: JsonOption = False) -> None:
+    """Show what the models take on the disk, and what is left over of pulls that were interrupted."""
+    from minichat import housekeeping, space
+    from minichat.store import Store
+
+    space.show_du(housekeeping.du(Store.default()), as_json)
+
+
+@app.command(
+    short_help="Remove what is left over.",
+    epilog="\b\nExamples:\n  minichat prune --dry-run\n  minichat prune",
+)
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what interrupted pulls and killed conversions have left, and files that no name stands for.
+
+    Models, and what is in use, stay. A pull that would have gone on begins anew.
+    """
+    from minichat import housekeeping, space
+    from minichat.store import Store
+
+    store = Store.default()
+    space.show_pruned(housekeeping.prune(store, dry_run=dry_run), dry_run, len(store.damaged()), as_json)
