@@ -41,6 +41,7 @@ from quant.types import by_name
 
 REPO, FILE = "someone/Small-GGUF", "Small-Q4_K_M.gguf"
 HEAD_BYTES = 64 << 10
+PATIENCE = Patience(tries=2, base_s=0, stall_s=5)
 SIZES = {
     "block_count": 2, "context_length": 4096, "embedding_length": 256, "feed_forward_length": 512,
     "attention.head_count": 4, "attention.head_count_kv": 2,
@@ -94,8 +95,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[HubServer]:
     with HubServer() as hub:
         hub.add(REPO, {FILE: data, "README.md": b"A card.\n"})
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setattr(transfer_module, "Hub", functools.partial(Hub, Patience(tries=2, base_s=0, stall_s=5)))
+        monkeypatch.setattr(transfer_module, "Hub", functools.partial(Hub, PATIENCE))
         yield hub
+
+
+@pytest.fixture
+def in_turn(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """A hub that is asked for one thing at a time, so that a list of faults means the same each time."""
+    monkeypatch.setattr(transfer_module, "Hub", functools.partial(Hub, PATIENCE, connections=1))
+    return hub
 
 
 @pytest.fixture
@@ -215,34 +223,34 @@ def test_a_newer_file_that_cannot_be_fetched_leaves_the_old_one(hub: HubServer, 
     assert store.models() == [old] and store.path(old).read_bytes() == data
 
 
-def test_a_transfer_goes_on_where_it_broke(hub: HubServer, store: Store) -> None:
+def test_a_transfer_goes_on_where_it_broke(in_turn: HubServer, store: Store) -> None:
     large = gguf(rows=8000)
-    hub.add("a/large", {"large-Q8_0.gguf": large})
-    hub.faults = iter([None] * 5 + ["503"] * 1000)
+    in_turn.add("a/large", {"large-Q8_0.gguf": large})
+    in_turn.faults = iter([None] * 5 + ["503"] * 1000)
     with pytest.raises(NetworkError, match="are kept, and `minichat pull large:q8_0` goes on from there"):
         pulled("a/large")
     assert store.models() == []
     (partial,) = store.partials()
     assert 1 << 20 <= partial.size_bytes < len(large)
-    hub.faults = iter(())
+    in_turn.faults = iter(())
     assert planned("a/large").fetch_bytes == len(large) - (partial.path / "model.gguf").stat().st_size
-    hub.log.clear()
+    in_turn.log.clear()
     work = Work()
     made = pulled("a/large", work)
     assert store.path(made).read_bytes() == large
-    assert hub.sent("large-Q8_0.gguf") <= len(large) - (1 << 20) + HEAD_BYTES
+    assert in_turn.sent("large-Q8_0.gguf") <= len(large) - (1 << 20) + HEAD_BYTES
     assert work.updates == sorted(work.updates) and work.updates[-1] == (len(large), len(large))
     assert store.partials() == []
 
 
-def test_a_part_of_another_content_is_never_gone_on_with(hub: HubServer, store: Store) -> None:
-    hub.add("a/large", {"large-Q8_0.gguf": gguf(rows=8000)})
-    hub.faults = iter([None] * 5 + ["503"] * 1000)
+def test_a_part_of_another_content_is_never_gone_on_with(in_turn: HubServer, store: Store) -> None:
+    in_turn.add("a/large", {"large-Q8_0.gguf": gguf(rows=8000)})
+    in_turn.faults = iter([None] * 5 + ["503"] * 1000)
     with pytest.raises(NetworkError):
         pulled("a/large")
     newer = gguf(seed=2, rows=8000)
-    hub.add("a/large", {"large-Q8_0.gguf": newer})
-    hub.faults = iter(())
+    in_turn.add("a/large", {"large-Q8_0.gguf": newer})
+    in_turn.faults = iter(())
     assert store.path(pulled("a/large")).read_bytes() == newer
 
 
