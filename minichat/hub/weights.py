@@ -25,6 +25,7 @@ WINDOW_BYTES = 6 << 20
 _BLOCK_BYTES = 32 << 10
 _MAX_BLOCKS = 128
 _MAX_CACHED_BYTES = 8 * _BLOCK_BYTES  # a longer read goes past the cache
+_ODD_BYTES = 1000  # less than a block of a stream, so that no part is cut as the whole is
 _TRIES = 4  # of bytes that come differently
 
 
@@ -123,12 +124,12 @@ class RemoteWeights:
 
     def _fetch(self, file: RemoteFile, begin: int, end: int) -> bytes:
         """The bytes from `begin` up to `end`, which have come twice. NetworkError if they come differently."""
-        length, middle = end - begin, begin + (end - begin) * 3 // 7  # nowhere cut as the whole is
-        asked = [(file, middle, end), (file, begin, middle), (file, begin, end)]  # in this order none follows another
+        length, cut = end - begin, begin + min((end - begin) * 3 // 7, _ODD_BYTES)
+        asked = [(file, cut, end), (file, begin, cut), (file, begin, end)]  # in this order none follows another
         for _ in range(_TRIES):
             with self._hub.stream(self._repo, asked, 2 * length) as pieces:
                 data = memoryview(b"".join(pieces))
-            whole, second, first = data[length:], data[: end - middle], data[end - middle : length]
+            whole, second, first = data[length:], data[: end - cut], data[end - cut : length]
             if whole == first.tobytes() + second.tobytes():
                 return whole.tobytes()
         raise NetworkError(f"{clean_line(file.name)} of {self._repo.id} comes differently each time: try again later")
