@@ -34,6 +34,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def tokens_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` starts no engine: for tests that ask hundreds of times whether files are whole."""
+    from minichat import verification
+    from minichat.golden import TokenCheck
+
+    monkeypatch.setattr(verification, "check_tokens", lambda *_: TokenCheck("not checked", "not in this test"))
+
+
 @pytest.fixture(scope="session")
 def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The checkpoint that transformers' logits are known of, as an f32 GGUF (tekken, v7).

@@ -23,6 +23,8 @@ from minichat.store import Store
 from minichat.terminal.progress import WorkProgress
 from minichat.verification import verify
 
+pytestmark = pytest.mark.usefixtures("tokens_unchecked")
+
 KILLS = 200
 CHANGES = ("write", "create", "sync", "name")
 NO_FAULT = Fault(CHANGES)
