@@ -76,10 +76,7 @@ def choose_gguf(repo: str, names: Iterable[str], quant: str | None) -> str | Non
     files = sorted(name for name in names if is_gguf(name))
     if not files:
         return None
-    wanted = spelled(quant or _DEFAULT).lower()
-    fitting = [name for name in files if (quant_of(name) or "").lower() == wanted]
-    if not fitting and quant is None and len(files) == 1:
-        fitting = files
+    fitting = _fitting(files, quant)
     if not fitting:
         there = list(dict.fromkeys(quant_of(name) or name for name in files))
         more = ", …" if len(there) > _SHOWN else ""
@@ -89,6 +86,11 @@ def choose_gguf(repo: str, names: Iterable[str], quant: str | None) -> str | Non
         at = quant_of(fitting[0]) or "model"
         raise DataError(f"{repo} has its {at} cut into parts, which minichat cannot join: choose another quantization")
     return _only(repo, whole)
+
+
+def has_quant(names: Iterable[str], quant: str | None) -> bool:
+    """Whether one of a repo's GGUF files is what `choose_gguf` looks for, if only in parts."""
+    return bool(_fitting([name for name in names if is_gguf(name)], quant))
 
 
 def by_quant(repo: str, names: Iterable[str]) -> dict[str, str]:
@@ -106,6 +108,12 @@ def by_quant(repo: str, names: Iterable[str]) -> dict[str, str]:
     if not files:
         raise DataError(f"{repo} has GGUF files in parts only, which minichat cannot join: choose another repo")
     return {quant: _only(repo, same) for quant, same in files.items()}
+
+
+def _fitting(files: list[str], quant: str | None) -> list[str]:
+    wanted = spelled(quant or _DEFAULT).lower()
+    fitting = [name for name in files if (quant_of(name) or "").lower() == wanted]
+    return files if not fitting and quant is None and len(files) == 1 else fitting
 
 
 def _only(repo: str, files: list[str]) -> str:

@@ -15,15 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from minichat.folders import disk_bytes
-from minichat.gguf_names import choose_gguf, is_gguf
+from minichat.gguf_names import choose_gguf, has_quant, is_gguf
 from minichat.licences import store_notices
 from minichat.making import Converted, ConvertOptions
 from minichat.manifest import Manifest, ModelName
 from minichat.terminal.units import format_bytes
 from minichat.wanted import Wanted, find_here, name_of_repo
 from minichat.work import ShowWork
-from quant.errors import DataError, NetworkError, StorageError
+from quant.errors import CheckpointError, DataError, GgufError, NetworkError, QuantError, StorageError
 
 if TYPE_CHECKING:
     from convert.report import Report
@@ -49,7 +48,7 @@ class Source(Protocol):
 
     def licensed(self, name: str) -> Licensed: ...
 
-    def plan(self, name: str, partial: Path | None) -> Plan: ...
+    def plan(self, name: str, begun: Path | None) -> Plan: ...
 
     def fetch(self, folder: Path, name: ModelName, source: str, show_work: ShowWork) -> tuple[Path, Converted]:
         """The GGUF file, made in `folder`, and the model that it will be.
@@ -114,9 +113,12 @@ def find_source(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Source:
     from minichat.pull_gguf import GgufSource
 
     repo = look_up(wanted.address.repo, wanted.address.revision)
-    if (file := choose_gguf(repo.id, _ready_files(repo, wanted), wanted.quant)) is not None:
+    ready = _ready_files(repo, wanted)
+    if not has_quant(ready, wanted.quant) and _is_checkpoint(repo):
+        return CheckpointSource(hub, repo, wanted, options)
+    if (file := choose_gguf(repo.id, ready, wanted.quant)) is not None:
         return GgufSource(hub, repo, file, wanted)
-    return CheckpointSource(hub, repo, wanted, options)
+    return CheckpointSource(hub, repo, wanted, options)  # which says what is missing
 
 
 def find_grid(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Grid:
@@ -141,6 +143,11 @@ def _ready_files(repo: Repo, wanted: Wanted) -> list[str]:
             raise DataError(f"{chosen} is no model of its own, but what one reads images with: link to the model")
         return [chosen]
     return [file.name for file in repo.files if is_gguf(file.name)]
+
+
+def _is_checkpoint(repo: Repo) -> bool:
+    names = {file.name for file in repo.files}
+    return not names.isdisjoint(("config.json", "params.json")) and any(name.endswith(".safetensors") for name in names)
 
 
 def _check_disk(plan: Plan) -> None:
@@ -190,7 +197,7 @@ def _fetched(
         if told := _kept(folder, name):
             show_work.note(told.removeprefix("; "))
         raise
-    except DataError:
+    except (CheckpointError, GgufError, QuantError):  # what has come is no model; a hub that refuses may relent
         store.discard(folder)
         raise
     if before is not None and before.source != made.manifest.source:
@@ -199,7 +206,8 @@ def _fetched(
 
 
 def _kept(folder: Path, name: ModelName) -> str:
-    kept = disk_bytes(folder)
+    """What there is to go on from; the disk may have set aside more for it."""
+    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return f"; {format_bytes(kept)} are kept, and `minichat pull {name}` goes on from there" if kept else ""
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from convert.provenance import find_provenance
 from convert.publish import storage_errors
 from convert.resume import on_disk
 from convert.sources import SourceMismatch
+from minichat.hub.transfer import discard
 from minichat.hub.weights import RemoteWeights
 from minichat.licences import Licensed
 from minichat.machine import available_bytes, free_bytes
@@ -31,18 +33,37 @@ from minichat.memory import default_context, needed, shape_of_config
 from minichat.plan import Grid, Plan, PlannedFile
 from minichat.store import home
 from minichat.wanted import Wanted, refuse_unmade
+from minichat.work import Progress as Shown
 from minichat.work import ShowWork
 from quant.errors import CheckpointError, NetworkError
 
 if TYPE_CHECKING:
     from convert.provenance import Provenance
     from convert.report import Progress, Report
-    from minichat.hub.lookup import Repo
+    from minichat.hub.lookup import RemoteFile, Repo
     from minichat.hub.transfer import Hub
 
 _FILE = "model.gguf"
 _COMPARED = ("q4_K_M", "q5_K_M", "q6_K", "q8_0", "fp16")  # by `--plan`
 _TRIES = 3  # of a file whose bytes are not those that the hub promised
+
+
+class Work:
+    """How far a pull is, in bytes that came from the hub, or from another place that has them."""
+
+    def __init__(self, shown: Shown, files: Sequence[RemoteFile]) -> None:
+        self._shown, self._total = shown, sum(file.size_bytes for file in files)
+        self._before: dict[str, int] = {}  # bytes of the files that are fetched whole
+
+    def fetching(self, file: RemoteFile, done_bytes: int) -> None:
+        others = sum(size for name, size in self._before.items() if name != file.name)
+        self._shown.update(others + done_bytes, self._total, file.name)
+
+    def fetched(self, file: RemoteFile) -> None:
+        self._before[file.name] = file.size_bytes
+
+    def converting(self, at: Progress) -> None:
+        self._shown.update(sum(self._before.values()) + at.source_done_bytes, self._total, at.hint or at.tensor)
 
 
 class CheckpointSource:
@@ -89,11 +110,19 @@ class CheckpointSource:
         licence = told.licence or (entry.licence if entry else repo.licence)
         return Licensed(name, licence, told.licence_name or repo.licence_name, repo.id)
 
-    def plan(self, name: str, partial: Path | None) -> Plan:
-        written = on_disk(partial / _FILE) if partial else 0
+    def plan(self, name: str, begun: Path | None) -> Plan:
+        written = on_disk(begun / _FILE) if begun else 0
         model_bytes = self._sizes[self.target]
         consumed = int(sum(file.size_bytes for file in self._weights) * min(1.0, written / model_bytes))
-        files = [PlannedFile(file.name, file.size_bytes) for file in self._tokenizers]
+        described = begun / self._folder_name if begun else None
+        files = [
+            PlannedFile(
+                file.name,
+                file.size_bytes,
+                file.size_bytes if described and _is_whole(described / file.name, file) else 0,
+            )
+            for file in self._tokenizers
+        ]
         for file in self._weights:
             here = min(consumed, file.size_bytes)
             consumed -= here
@@ -140,12 +169,9 @@ class CheckpointSource:
         """
         described = folder / self._folder_name
         self._describe(described)
-        with show_work(title) as work:
-
-            def on_progress(at: Progress) -> None:
-                work.update(at.source_done_bytes, at.source_total_bytes, at.hint or at.tensor)
-
-            report = self._converted(described, destination, on_progress, resumable)
+        with show_work(title) as shown:
+            work = Work(shown, [*self._tokenizers, *self._weights])
+            report = self._converted(described, destination, work, resumable)
         for remark in remarks(report):
             show_work.note(remark)
         return report
@@ -155,15 +181,13 @@ class CheckpointSource:
         """As if the repo had been fetched into a folder of its name, which the converter calls the model by."""
         return self._repo.id.rsplit("/", 1)[-1]
 
-    def _converted(
-        self, described: Path, file: Path, on_progress: Callable[[Progress], None], resumable: bool
-    ) -> Report:
+    def _converted(self, described: Path, file: Path, work: Work, resumable: bool) -> Report:
         """Converts, and tries again where a file came damaged: from the hub, if it was another program's."""
         entry, options = self._wanted.entry, self._options
         is_base = entry is not None and entry.template is None and options.template == "auto"
         damaged = ""
         for _ in range(_TRIES):
-            self._fetch_tokenizers(described)
+            self._fetch_tokenizers(described, work)
             with self._remote(described) as files:
                 try:
                     return convert(
@@ -174,7 +198,7 @@ class CheckpointSource:
                         threads=options.threads,
                         search=options.search,
                         measure=options.measure,
-                        on_progress=on_progress,
+                        on_progress=work.converting,
                         files=files,
                         provenance=self._provenance,
                         resumable=resumable,
@@ -191,13 +215,16 @@ class CheckpointSource:
             for name, data in self._described.items():
                 (folder / name).write_bytes(data)
 
-    def _fetch_tokenizers(self, folder: Path) -> None:
+    def _fetch_tokenizers(self, folder: Path, work: Work) -> None:
+        """What tells the vocabulary: fetched whole, as large files are, and renamed when it is."""
         for file in self._tokenizers:
-            path = folder / file.name
-            if not path.is_file() or path.stat().st_size != file.size_bytes:
-                data = self._hub.fetch(self._repo, file)
+            path, part = folder / file.name, folder / f"{file.name}.part"
+            if not _is_whole(path, file):
+                self._hub.download(self._repo, file, part, partial(work.fetching, file))
                 with storage_errors(path):
-                    path.write_bytes(data)
+                    part.replace(path)
+                discard(part)
+            work.fetched(file)
 
     @contextlib.contextmanager
     def _remote(self, folder: Path) -> Iterator[RemoteWeights]:
@@ -221,6 +248,14 @@ def _told_of(repo: Repo, scratch: Path) -> Iterator[None]:
         folder = f"{scratch / repo.id.rsplit('/', 1)[-1]}"
         told = str(error).replace(folder, repo.id)
         raise CheckpointError(told if repo.id in told else f"{repo.id}: {told}") from error
+
+
+def _is_whole(path: Path, file: RemoteFile) -> bool:
+    """Whether a file that got its name when it was complete is there, and is still of that size."""
+    try:
+        return path.stat().st_size == file.size_bytes
+    except OSError:
+        return False
 
 
 def _is_tokenizer(name: str) -> bool:

@@ -58,10 +58,10 @@ class GgufSource:
         entry, repo = self._wanted.entry, self._repo
         return Licensed(name, entry.licence if entry else repo.licence, repo.licence_name, repo.id)
 
-    def plan(self, name: str, partial: Path | None) -> Plan:
+    def plan(self, name: str, begun: Path | None) -> Plan:
         """GgufError if the file's first bytes show that it is no model."""
         size = self._file.size_bytes
-        here = size if self._local else min(size, _size(partial / _FILE) if partial else 0)
+        here = size if self._local else min(size, _size(begun / _FILE) if begun else 0)
         refuse_parts(self._head.metadata, self._what)
         shape = _shape(self._head)
         ctx = default_context(shape) if shape else None

@@ -259,6 +259,17 @@ def test_weights_in_another_programs_cache_are_read_there(hub: HubServer, store:
     assert hub.sent(name) > before
 
 
+def test_a_repo_with_ready_files_at_another_quantization(hub: HubServer, store: Store, tmp_path: Path) -> None:
+    """What is published is taken, and what is not is made of the weights beside it."""
+    files: dict[str, bytes | Path] = {path.name: path for path in SHARDED.iterdir() if path.is_file()}
+    convert(SHARDED, tmp_path / "x.gguf", "q8_0")
+    hub.add("org/both", files | {"x-Q8_0.gguf": tmp_path / "x.gguf"})
+    ready, made = get("org/both", store), get("org/both:q4_K_M", store)
+    assert hub.sent("x-Q8_0.gguf") >= ready.size_bytes
+    assert (ready.target, made.target) == ("q8_0", "q4_K_M")
+    assert made.size_bytes < ready.size_bytes
+
+
 def test_repos_that_cannot_be_converted(hub: HubServer, store: Store) -> None:
     hub.add("org/pickled", {"config.json": b"{}", "pytorch_model.bin": b"x", "tokenizer.model": b"x"})
     with pytest.raises(DataError, match="pickle"):
