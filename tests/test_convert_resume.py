@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -252,6 +254,28 @@ def test_flipped_bits(source: Path, out: Path, half: Folder, name: str) -> None:
         same_result(source, out, half | {name: bytes(damaged)}, expected)
 
 
+def test_what_follows_a_damage_is_kept_for_the_next_time(source: Path, out: Path, half: Folder) -> None:
+    """Marks behind a damage are forgotten; those made after it count."""
+
+    def interrupt(progress: Progress) -> None:
+        if progress.source_done_bytes > 0.97 * progress.source_total_bytes:
+            raise KeyboardInterrupt
+
+    undamaged = Unsteady(source)
+    go_on(source, out, undamaged, target="q8_0")
+    damaged = bytearray(half[PART])
+    damaged[len(damaged) // 2] ^= 1
+    restore(out, half | {PART: bytes(damaged)})
+    first, second = Unsteady(source), Unsteady(source)
+    with pytest.raises(KeyboardInterrupt):
+        go_on(source, out, first, target="q8_0", on_progress=interrupt)
+    go_on(source, out, second, target="q8_0")
+    assert first.first_read
+    assert undamaged.first_read
+    assert second.first_read
+    assert first.first_read < undamaged.first_read < second.first_read
+
+
 def test_pieces_moved_within(source: Path, out: Path, half: Folder) -> None:
     """Lines of the journal left out, twice, in another order; blocks of the part in each other's places."""
     expected, _, _ = undisturbed(source, out, target="q8_0")
@@ -405,6 +429,28 @@ def test_what_is_made_is_not_made_again(source: Path, out: Path) -> None:
     resume.discard(out / "a.gguf")
     go_on(source, out, files, target="q8_0")
     assert files.first_read == ("model-00001-of-00002.safetensors", 0)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_file_is_synced_before_it_is_named(
+    source: Path, out: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    calls: list[tuple[str, bytes]] = []
+    sync, rename = os.fsync, Path.replace
+
+    def fsync(handle: int) -> None:
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            calls.append(("sync", (out / PART).read_bytes()))
+        sync(handle)
+
+    def replaced(path: Path, target: Path) -> Path:
+        calls.append(("rename", path.read_bytes()))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replaced)
+    go_on(source, out, target="q8_0", provenance=known(source) if is_known else None)
+    assert calls[-2:] == [("sync", (out / "a.gguf").read_bytes()), ("rename", (out / "a.gguf").read_bytes())]
 
 
 def test_an_interruption_leaves_what_is_needed(source: Path, out: Path, small_steps: None) -> None:
