@@ -93,7 +93,8 @@ def verify(
 ) -> None:
     """Check that models are whole: their files' size, header and sha256 are what the store has recorded.
 
-    Of a .gguf file elsewhere, only the header can be checked. The exit code is 3 if anything is damaged.
+    Their vocabularies are tried with golden texts: the ids must be those of Mistral's own tokenizer. Of a .gguf file
+    elsewhere no hash is known. The exit code is 3 if anything is damaged.
     """
     from minichat import verification
     from minichat.models import is_path, stored_name
