@@ -41,21 +41,30 @@ def discard(destination: Path) -> None:
             path.unlink()
 
 
-def on_disk(destination: Path) -> int:
-    """How many bytes of the disk an unfinished conversion holds already."""
+def written(destination: Path) -> int:
+    """How many bytes of the file a conversion has written that is not done, or done and not discarded."""
     try:
-        stat = _part_of(destination).stat()
+        return _file_of(destination).stat().st_size
+    except OSError:
+        return 0
+
+
+def on_disk(destination: Path) -> int:
+    """How many bytes of the disk such a file holds: the system's reserve for all of it is taken at the start."""
+    return _held(_file_of(destination))
+
+
+def _file_of(destination: Path) -> Path:
+    part = _part_of(destination)
+    return destination if _journal_of(destination).exists() and not part.exists() else part
+
+
+def _held(path: Path) -> int:
+    try:
+        stat = path.stat()
     except OSError:
         return 0
     return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
-
-
-def written(destination: Path) -> int:
-    """How many bytes an unfinished conversion has written: less than it holds, for it takes the disk in advance."""
-    try:
-        return _part_of(destination).stat().st_size
-    except OSError:
-        return 0
 
 
 @dataclass(frozen=True)
@@ -154,13 +163,14 @@ def resumed(
                 with destination.open("rb") as made:
                     yield Resumed(made, recorder, None, sums, journal.made)
                 return
-            check_room(destination, max(0, layout.file_bytes - on_disk(destination)))
             part = _part_of(destination)
+            check_room(destination, max(0, layout.file_bytes - _held(part)))
             file = stack.enter_context(os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666), "r+b"))
             if journal.made and _is_file(part, layout.file_bytes, journal.made):
                 unfinished = Resumed(file, recorder, None, sums, journal.made)
             else:
                 begun = _last_sound(journal.marks, file, layout, on_checked)
+                journal.marks.clear()  # some dozens of megabytes, of a large model
                 journal.cut(begun.mark.at if begun else (0, 0))
                 file.truncate(begun.mark.written if begun else 0)
                 reserve(file.fileno(), layout.file_bytes)

@@ -21,7 +21,7 @@ from convert.config import read_config
 from convert.pipeline import convert, sizes
 from convert.provenance import find_provenance
 from convert.publish import storage_errors
-from convert.resume import on_disk
+from convert.resume import on_disk, written
 from convert.sources import SourceMismatch
 from minichat.hub.transfer import discard
 from minichat.hub.weights import RemoteWeights
@@ -111,9 +111,9 @@ class CheckpointSource:
         return Licensed(name, licence, told.licence_name or repo.licence_name, repo.id)
 
     def plan(self, name: str, begun: Path | None) -> Plan:
-        written = on_disk(begun / _FILE) if begun else 0
+        held, done = (on_disk(begun / _FILE), written(begun / _FILE)) if begun else (0, 0)
         model_bytes = self._sizes[self.target]
-        consumed = int(sum(file.size_bytes for file in self._weights) * min(1.0, written / model_bytes))
+        consumed = int(sum(file.size_bytes for file in self._weights) * min(1.0, done / model_bytes))
         described = begun / self._folder_name if begun else None
         files = [
             PlannedFile(
@@ -137,7 +137,7 @@ class CheckpointSource:
             files=tuple(files),
             model_bytes=model_bytes,
             licence=self.licensed(name).licence_name or self.licensed(name).licence,
-            written_bytes=written,
+            written_bytes=held,
             ctx=ctx,
             memory=needed(self._shape, model_bytes, ctx),
             available_bytes=available_bytes(),

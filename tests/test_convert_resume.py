@@ -424,8 +424,10 @@ def test_what_is_made_is_not_made_again(source: Path, out: Path) -> None:
         assert go_on(source, out, files, target="q8_0") == first
         assert (out / "a.gguf").read_bytes() == whole
         assert files.first_read is not None
+    assert resume.written(out / "a.gguf") == len(whole)
     resume.discard(out / "a.gguf")
     assert set(content(out)) == {"a.gguf"}
+    assert (resume.written(out / "a.gguf"), resume.on_disk(out / "a.gguf")) == (0, 0)
     resume.discard(out / "a.gguf")
     go_on(source, out, files, target="q8_0")
     assert files.first_read == ("model-00001-of-00002.safetensors", 0)
