@@ -73,3 +73,24 @@ def test_after_an_exception_what_waits_is_dropped() -> None:
         interrupted()
     assert done in ([], [0])
     assert not [thread for thread in threading.enumerate() if thread.name == "test"]
+
+
+def test_settling_waits_for_all_and_raises_what_went_wrong() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        time.sleep(0.01)
+        if item == 7:
+            raise OSError("full")
+        done.append(item)
+
+    with pytest.raises(OSError, match="full"), Background(work, 8, "test") as background:
+        background.settle()
+        for n in range(5):
+            background.put(n)
+        background.settle()
+        assert done == [0, 1, 2, 3, 4]
+        for n in range(5, 9):
+            background.put(n)
+        background.settle()
+        pytest.fail("the error was kept")
