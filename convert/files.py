@@ -81,6 +81,9 @@ class LocalFiles:
             os.close(handle)
         self._open.clear()
 
+    def __del__(self) -> None:
+        self.close()
+
     def _read_at(self, path: Path, offset: int, n_bytes: int) -> bytes:
         if path not in self._open:
             self._open[path] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
