@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from convert import REVISION
 from convert.provenance import folder_name
+from minichat.licences import store_notices
 from minichat.manifest import Manifest, ModelName
 from minichat.store import Store
 from minichat.work import Progress, ShowWork
@@ -189,6 +190,7 @@ def _make(
         report = convert_file(source, place / "model.gguf", target, str(name), work, options)
         manifest = manifest_of(report, name, str(source.absolute()), stamp)
         store.add(report.path, manifest)
+        store_notices(store.root, store.models())
     for remark in remarks(report):
         show_work.note(remark)
     if before is not None and (before.source, before.target) != (manifest.source, manifest.target):

@@ -5,6 +5,7 @@ The program runs in forked processes (`crashing`), the hub in this one, where it
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from checkpoints import config, write_checkpoint
 from crashing import Crashes, Fault, Outcome
-from hub_server import HubServer
+from hub_server import HubServer, Request
 from program import files
 
 from convert.pipeline import convert
@@ -30,10 +31,11 @@ NO_FAULT = Fault(CHANGES)
 KILLS = 200
 TWICE_BYTES = 16 << 20  # at most, for each interruption
 HEADERS_BYTES = 1 << 20  # headers are read for the plan, and once more with all that follows
-SMALL, LARGE, READY = "org/small", "org/large", "org/ready-GGUF"
+SMALL, LARGE, READY, QUARTER = "org/small", "org/large", "org/ready-GGUF", "org/quarter-GGUF"
 PULL_SMALL = ("pull", f"{SMALL}:q8_0", "--yes")
 PULL_LARGE = ("pull", f"{LARGE}:q4_0", "--yes")
 PULL_READY = ("pull", READY, "--yes")
+PULL_QUARTER = ("pull", QUARTER, "--yes")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
         hub.add(LARGE, write_checkpoint(folder / "large", large, shards=3))
         convert(folder / "large", folder / "large-F16.gguf", "fp16")
         hub.add(READY, {"large-F16.gguf": folder / "large-F16.gguf"})
+        convert(folder / "large", folder / "large-Q4_0.gguf", "q4_0")
+        hub.add(QUARTER, {"large-Q4_0.gguf": folder / "large-Q4_0.gguf"})
         yield hub
 
 
@@ -179,15 +183,36 @@ def test_a_small_disk_that_fills(home: Home, hub: HubServer, tmp_path: Path) -> 
         shutil.copytree(home.before, disk / "home")
         (disk / "ballast").write_bytes(bytes(20 << 20))
 
-        def pull() -> Outcome:
-            return home.crashes.run(disk / "home", *PULL_LARGE, fault=NO_FAULT, hub=hub.url)
+        store = Store(disk / "home" / "models")
 
-        too_large = pull()  # told before the first byte of weights
+        def pull(command: tuple[str, ...]) -> Outcome:
+            return home.crashes.run(disk / "home", *command, fault=NO_FAULT, hub=hub.url)
+
+        def fill(request: Request) -> None:
+            """Another program takes what is left of the disk, while the transfer is under way."""
+            if request.host == "cdn" and hub.sent("large-Q4_0.gguf") > 4 << 20:
+                with contextlib.suppress(OSError), (disk / "other").open("ab", buffering=0) as file:
+                    while file.write(bytes(1 << 18)):
+                        pass
+
+        def check_old() -> None:
+            assert [m.full_name for m in store.models()] == ["kept:best"]
+            assert [v for v in verify(None, store, WorkProgress) if v.problem] == []
+            assert store.partials() == []
+
+        too_large = pull(PULL_LARGE)  # told before the first byte of weights
         assert too_large.code == 5
         assert "MB are needed" in too_large.stderr
+        check_old()
+        hub.after = fill
+        filled = pull(PULL_QUARTER)
+        hub.after = lambda _: None
+        assert filled.code == 5, filled
+        assert "disk is full" in filled.stderr
+        check_old()
         (disk / "ballast").unlink()
-        assert pull().code == 0
-        store = Store(disk / "home" / "models")
+        (disk / "other").unlink()
+        assert pull(PULL_LARGE).code == 0
         assert sorted(m.full_name for m in store.models()) == ["kept:best", "large:q4_0"]
         assert [v for v in verify(None, store, WorkProgress) if v.problem] == []
     finally:

@@ -72,13 +72,16 @@ def cp(
 ) -> None:
     """Give a model in the store a second name; the file itself is shared."""
     from minichat import making, reports
+    from minichat.licences import store_notices
     from minichat.manifest import ModelName
     from minichat.models import stored_name
     from minichat.store import Store
 
     store = Store.default()
     named = making.check_free(ModelName.parse(destination))
-    reports.show_copied(store.copy(stored_name(source, store), named))
+    copied = store.copy(stored_name(source, store), named)
+    store_notices(store.root, store.models())
+    reports.show_copied(copied)
 
 
 @app.command(
