@@ -8,6 +8,7 @@ a disk that cannot be written they hold for the moment.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -116,7 +117,8 @@ def show_terms(name: str, terms: Terms, stream: IO[str]) -> None:
 def store_notices(root: Path, models: Iterable[Manifest]) -> None:
     """Writes ROOT/NOTICE: the lines that licences want to travel with every copy, and the models that they are of.
 
-    root: the store's folder. models: all that are in it. No file if no model has a notice. Raises StorageError.
+    root: the store's folder. models: all that are in it. No file if no model has a notice. What cannot be written now
+    is written at the next change: the models are in their places, and each file carries its notice, too.
     """
     by_notice: dict[str, list[str]] = {}
     for model in models:
@@ -124,14 +126,12 @@ def store_notices(root: Path, models: Iterable[Manifest]) -> None:
             by_notice.setdefault(clean_line(model.notice), []).append(f"    {model.full_name}  blobs/{model.blob}")
     path = root / _NOTICE_FILE
     text = "\n\n".join("\n".join((notice, "", *sorted(names))) for notice, names in sorted(by_notice.items()))
-    try:
+    with contextlib.suppress(OSError, StorageError):
         if not text:
             path.unlink(missing_ok=True)
         elif _read(path) != f"{text}\n".encode():
             with published(path) as out:
                 out.write(f"{text}\n".encode())
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _accepted() -> dict[str, Any]:
