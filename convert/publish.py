@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from convert.lock import LockedError, claimed
-from quant.errors import StorageError
+from quant.errors import DiskFullError, StorageError
 
 # What must stay free beside the new file: a disk filled to its last byte breaks other programs.
 _SPARE_BYTES = 16 << 20
@@ -50,7 +50,7 @@ def published(destination: Path, size_bytes: int = 0) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def storage_errors(destination: Path) -> Iterator[None]:
-    """What goes wrong while `destination` is written, as a StorageError of one line."""
+    """What goes wrong while `destination` is written, as a StorageError of one line: DiskFullError for want of room."""
     try:
         yield
     except LockedError:
@@ -60,13 +60,23 @@ def storage_errors(destination: Path) -> Iterator[None]:
     except BrokenPipeError:  # whoever was told of the progress has left
         raise
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = "free some space or choose another place" if is_full else "choose another place"
-        raise StorageError(f"{destination} cannot be written: {error.strerror or error}; {advice}") from error
+        problem = f"{destination} cannot be written: {error.strerror or error}"
+        if is_full(error):
+            raise DiskFullError(f"{problem}; free some space or choose another place") from error
+        raise StorageError(f"{problem}; choose another place") from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for want of room: of the disk, of the user's share of it, or of one file on it.
+
+    >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(OSError(errno.EACCES, "Permission denied"))
+    (True, False)
+    """
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_destination(destination: Path, size_bytes: int) -> None:
-    """StorageError if `destination` cannot be a file, or its disk has less than `size_bytes` free."""
+    """StorageError if `destination` cannot be a file; DiskFullError if its disk has less than `size_bytes` free."""
     check_place(destination)
     check_room(destination, size_bytes)
 
@@ -81,7 +91,7 @@ def check_place(destination: Path) -> None:
 
 
 def check_room(destination: Path, size_bytes: int) -> None:
-    """StorageError if the disk of `destination` has less than `size_bytes` free."""
+    """DiskFullError if the disk of `destination` has less than `size_bytes` free; StorageError if it cannot be told."""
     folder = destination.parent
     try:
         free = shutil.disk_usage(folder).free
@@ -89,7 +99,7 @@ def check_room(destination: Path, size_bytes: int) -> None:
         raise StorageError(f"{folder} cannot be used: {error.strerror or error}") from error
     if free < size_bytes + _SPARE_BYTES:
         need, have = (size_bytes + _SPARE_BYTES) / 1e6, free / 1e6
-        raise StorageError(f"{folder} has {have:,.1f} MB free, and {need:,.1f} MB are needed: free some space")
+        raise DiskFullError(f"{folder} has {have:,.1f} MB free, and {need:,.1f} MB are needed: free some space")
 
 
 def sync_folder(folder: Path) -> None:

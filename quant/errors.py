@@ -9,7 +9,8 @@
     │   ├── TemplateError         messages that a template cannot express
     │   └── ContextError          a prompt longer than the context
     ├── NetworkError         4    the hub cannot be reached, or refuses
-    ├── StorageError         5    the disk is full, or a file cannot be written
+    ├── StorageError         5    a file cannot be written
+    │   └── DiskFullError         there is no room for it on the disk
     └── EngineError          6    the engine process died, or does not answer
 
 Each message is one line: what is wrong, with which file or tensor, and what to do next. `exit_code` is what the
@@ -55,6 +56,10 @@ class NetworkError(MinichatError):
 
 class StorageError(MinichatError):
     exit_code = 5
+
+
+class DiskFullError(StorageError):
+    pass
 
 
 class EngineError(MinichatError):

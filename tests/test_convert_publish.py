@@ -1,4 +1,6 @@
+import errno
 import os
+import re
 import subprocess
 import sys
 from collections import namedtuple
@@ -8,8 +10,8 @@ import pytest
 from checkpoints import SHARDED
 from program import fails
 
-from convert.publish import check_destination, published
-from quant.errors import StorageError
+from convert.publish import check_destination, check_room, published, storage_errors
+from quant.errors import DiskFullError, StorageError
 
 ROOT = Path(__file__).parent.parent
 
@@ -202,3 +204,18 @@ while done < 50:
             assert content in (b"a" * 10000, b"b" * 10000, b"c" * 10000)
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert listing(out) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("number", "is_full"),
+    [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EFBIG, True), (errno.EACCES, False), (errno.EIO, False)],
+)
+def test_a_disk_without_room_is_told_apart_from_one_that_refuses(out: Path, number: int, is_full: bool) -> None:
+    with pytest.raises(StorageError, match=re.escape(os.strerror(number))) as caught, storage_errors(out / "a"):
+        raise OSError(number, os.strerror(number))
+    assert isinstance(caught.value, DiskFullError) == is_full
+
+
+def test_too_little_room_is_told_as_such_before_the_first_byte(out: Path) -> None:
+    with pytest.raises(DiskFullError, match="free some space"):
+        check_room(out / "a.gguf", 1 << 60)
