@@ -24,7 +24,7 @@ test: .venv/installed-dev
 	@touch .venv/tested
 
 # The tests again only if a file is newer than their last success.
-.venv/tested: $(shell git ls-files 2>/dev/null) .venv/installed-dev
+.venv/tested: $(wildcard $(shell git ls-files 2>/dev/null)) .venv/installed-dev
 	@$(MAKE) --no-print-directory test
 
 check: .venv/tested

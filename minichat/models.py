@@ -57,7 +57,7 @@ def resolve(text: str, store: Store, show_work: ShowWork, fetch: Fetch | None = 
         return _stored(found, store)
     if (wanted := in_catalog(text)) is not None:
         return _stored(_from_hub(wanted, store, fetch), store)
-    if Path(text).is_dir():
+    if is_there(Path(text)) and Path(text).is_dir():
         return _from_path(Path(text), store, show_work)
     raise unknown(name, store)
 
@@ -70,7 +70,15 @@ def is_path(text: str) -> bool:
         return False
     if "/" not in text:
         return text.lower().endswith(".gguf")
-    return Path(text).exists() or (text.lower().endswith(".gguf") and text.count("/") != 1)
+    return is_there(Path(text)) or (text.lower().endswith(".gguf") and text.count("/") != 1)
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything is at a path, which may be one that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def on_hub(text: str, quant: str | None = None) -> Wanted | None:

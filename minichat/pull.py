@@ -3,8 +3,9 @@
     the hub's list of files -> which of them, a plan -> a person agrees -> the transfer -> the store
 
 A ready GGUF file is fetched as it is (`minichat.pull_gguf`); a checkpoint is quantized while it arrives
-(`minichat.pull_checkpoint`). Whatever ends a pull in its middle, what has arrived stays in the store's folder for
-partial work, and the next pull of that model goes on from there. One process at a time pulls a model; the others wait,
+(`minichat.pull_checkpoint`). What ends a pull in its middle, be it Ctrl-C, a kill or a dead line, leaves what has
+arrived in the store's folder for partial work, and the next pull of that model goes on from there; a full disk, or
+content that is no model, leaves nothing. One process at a time pulls a model; the others wait,
 and take what it made.
 """
 
@@ -74,30 +75,42 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
         here = find_here(store, wanted)
         if here is not None and here.source_stamp == source.stamp:
             show_work.note(f"{here.full_name} is here already, as it is on the hub")
-            _tidy(store, here)
+            _tidy(store, here, show_work)
             return Converted(here)
         name = _name(wanted, source, store)
         plan = source.plan(str(name), _partial(store, name))
         _check_disk(plan)
         agree(source, plan)
-        with store.partial(name, lambda: _note_waiting(name, show_work)) as folder:
-            here = find_here(store, wanted)
-            if here is not None and here.source_stamp == source.stamp:
-                store.discard(folder)
-                return Converted(here)
-            made = _fetched(source, wanted, store, folder, name, show_work)
+        made = None
+        while made is None:
+            made = _made(source, wanted, store, name, show_work)
+            name = _name(wanted, source, store)
     store_notices(store.root, store.models())
     return made
+
+
+def _made(source: Source, wanted: Wanted, store: Store, name: ModelName, show_work: ShowWork) -> Converted | None:
+    """Fetches under `name`, once nobody else does; None if that is another model's name by then."""
+    with store.partial(name, lambda: _note_waiting(name, show_work)) as folder:
+        here = find_here(store, wanted)
+        if here is not None and here.source_stamp == source.stamp:
+            store.discard(folder)
+            return Converted(here)
+        if _name(wanted, source, store) != name:
+            return None
+        return _fetched(source, wanted, store, folder, name, show_work)
 
 
 def make_file(wanted: Wanted, output: Path, show_work: ShowWork, agree: Agree, options: ConvertOptions) -> Report:
     """Makes the GGUF file `output` of a checkpoint on the hub. An interruption leaves nothing."""
     import tempfile
 
+    from convert.publish import check_place
     from minichat.hub.lookup import look_up
     from minichat.hub.transfer import Hub
     from minichat.pull_checkpoint import CheckpointSource
 
+    check_place(output)
     with Hub() as hub, tempfile.TemporaryDirectory() as scratch:
         repo = look_up(wanted.address.repo, wanted.address.revision)
         source = CheckpointSource(hub, repo, wanted, options)
@@ -173,11 +186,11 @@ def _name(wanted: Wanted, source: Source, store: Store) -> ModelName:
     return ModelName(f"{name.name}-{hashlib.sha256(wanted.source.lower().encode()).hexdigest()[:8]}", name.tag)
 
 
-def _tidy(store: Store, here: Manifest) -> None:
+def _tidy(store: Store, here: Manifest, show_work: ShowWork) -> None:
     """Removes what a pull left that was killed after its model was complete."""
     name = ModelName(here.name, here.tag)
     if _partial(store, name) is not None:
-        with store.partial(name) as folder:
+        with store.partial(name, lambda: _note_waiting(name, show_work)) as folder:
             store.discard(folder)
 
 
@@ -192,9 +205,9 @@ def _fetched(
         made = replace(made, manifest=store.find(name) or made.manifest)
         store.discard(folder)
     except NetworkError as error:
-        raise NetworkError(f"{error}{_kept(folder, name)}") from error
+        raise NetworkError(f"{error}{_kept(folder)}") from error
     except KeyboardInterrupt:
-        if told := _kept(folder, name):
+        if told := _kept(folder):
             show_work.note(told.removeprefix("; "))
         raise
     except (CheckpointError, GgufError, QuantError):  # what has come is no model; a hub that refuses may relent
@@ -205,10 +218,10 @@ def _fetched(
     return made
 
 
-def _kept(folder: Path, name: ModelName) -> str:
+def _kept(folder: Path) -> str:
     """What there is to go on from; the disk may have set aside more for it."""
     kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return f"; {format_bytes(kept)} are kept, and `minichat pull {name}` goes on from there" if kept else ""
+    return f"; {format_bytes(kept)} are kept: the same command goes on from there" if kept else ""
 
 
 def _partial(store: Store, name: ModelName) -> Path | None:

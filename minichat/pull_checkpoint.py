@@ -23,6 +23,7 @@ from convert.provenance import find_provenance
 from convert.publish import storage_errors
 from convert.resume import on_disk, written
 from convert.sources import SourceMismatch
+from minichat.folders import remove_tree
 from minichat.hub.transfer import discard
 from minichat.hub.weights import RemoteWeights
 from minichat.licences import Licensed
@@ -35,7 +36,7 @@ from minichat.store import home
 from minichat.wanted import Wanted, refuse_unmade
 from minichat.work import Progress as Shown
 from minichat.work import ShowWork
-from quant.errors import CheckpointError, NetworkError
+from quant.errors import CheckpointError, DataError, NetworkError
 
 if TYPE_CHECKING:
     from convert.provenance import Provenance
@@ -80,11 +81,13 @@ class CheckpointSource:
             raise CheckpointError(f"{repo.id} cannot be converted: {error}") from error
         self._tokenizers = [repo.file(name) for name in small if _is_tokenizer(name)]
         self._weights = [repo.file(name) for name in weights]
+        if unknown := [file.name for file in self._weights if file.sha256 is None]:
+            raise DataError(f"{repo.id}: {unknown[0]} has no sha256 on the hub: nobody could check it")
         self._described = {name: hub.fetch(repo, repo.file(name)) for name in small if not _is_tokenizer(name)}
         found = ((file.name, find_blob(file.sha256, file.size_bytes)) for file in self._weights if file.sha256)
         self._local = {name: path for name, path in found if path is not None}
         with tempfile.TemporaryDirectory() as scratch, _told_of(repo, Path(scratch)):
-            folder = Path(scratch) / self._folder_name
+            folder = Path(scratch) / self._described_in
             self._describe(folder)
             for file in self._tokenizers:
                 (folder / file.name).touch()  # that there is one is all that a plan asks
@@ -97,7 +100,7 @@ class CheckpointSource:
 
     @property
     def stamp(self) -> str:
-        """The card and the licence may change without another model."""
+        """The card and the licence may change without another model; so may the converter, for a pull is dear."""
         files = (*map(self._repo.file, self._described), *self._tokenizers, *self._weights)
         matter = [file for file in files if file.name.endswith((".json", ".safetensors")) or _is_tokenizer(file.name)]
         parts = [self.target, self._options.search, self._options.template]
@@ -114,7 +117,7 @@ class CheckpointSource:
         held, done = (on_disk(begun / _FILE), written(begun / _FILE)) if begun else (0, 0)
         model_bytes = self._sizes[self.target]
         consumed = int(sum(file.size_bytes for file in self._weights) * min(1.0, done / model_bytes))
-        described = begun / self._folder_name if begun else None
+        described = begun / self._described_in if begun else None
         files = [
             PlannedFile(
                 file.name,
@@ -167,7 +170,7 @@ class CheckpointSource:
 
         resumable: go on with what an earlier try left beside the destination, and leave there what this one made.
         """
-        described = folder / self._folder_name
+        described = folder / self._described_in
         self._describe(described)
         with show_work(title) as shown:
             work = Work(shown, [*self._tokenizers, *self._weights])
@@ -177,9 +180,9 @@ class CheckpointSource:
         return report
 
     @property
-    def _folder_name(self) -> str:
-        """As if the repo had been fetched into a folder of its name, which the converter calls the model by."""
-        return self._repo.id.rsplit("/", 1)[-1]
+    def _described_in(self) -> Path:
+        """Of one commit alone; then as if the repo had been fetched into a folder of its name, which is the model's."""
+        return Path(self._repo.commit, self._repo.id.rsplit("/", 1)[-1])
 
     def _converted(self, described: Path, file: Path, work: Work, resumable: bool) -> Report:
         """Converts, and tries again where a file came damaged: from the hub, if it was another program's."""
@@ -211,6 +214,9 @@ class CheckpointSource:
 
     def _describe(self, folder: Path) -> None:
         with storage_errors(folder):
+            for other in folder.parent.parent.iterdir() if folder.parent.parent.is_dir() else ():
+                if other.is_dir() and other != folder.parent:  # of another commit
+                    remove_tree(other)
             folder.mkdir(parents=True, exist_ok=True)
             for name, data in self._described.items():
                 (folder / name).write_bytes(data)

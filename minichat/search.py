@@ -17,7 +17,7 @@ from minichat.terminal import tables
 from minichat.terminal.output import print_error, print_json, say
 from minichat.terminal.sanitize import clean_line
 from minichat.terminal.units import format_parameters
-from quant.errors import DataError, NetworkError
+from quant.errors import DataError, NetworkError, UsageError
 
 _LIMIT = 20  # repos of the hub
 _MAX_CELL = 96  # characters: as long as the hub lets a repo's name be
@@ -66,7 +66,7 @@ def find(word: str, catalog: Catalog, ask_hub: AskHub) -> Results:
         return Results(entries, [])
     try:
         found = ask_hub(word.strip(), _LIMIT)
-    except (NetworkError, DataError) as error:
+    except (NetworkError, DataError, UsageError) as error:
         return Results(entries, [], str(error))
     known = {entry.repo.lower() for entry in entries}
     usable = (repo for repo in found if repo.has_gguf or repo.has_safetensors)

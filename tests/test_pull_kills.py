@@ -139,7 +139,7 @@ def test_little_is_fetched_twice(home: Home, hub: HubServer, repo: str, command:
     done = home.found()
     draw = random.Random(repo)
     kills = 0
-    while kills < KILLS * 2 // 5:
+    while kills < KILLS * 17 // 40:
         home.begin()
         before, here = sent(hub, repo), 0
         while True:
@@ -222,11 +222,11 @@ def test_a_small_disk_that_fills(home: Home, hub: HubServer, tmp_path: Path) -> 
 def test_eight_pulls_at_once_make_one_transfer(home: Home, hub: HubServer) -> None:
     for _ in range(20):
         home.begin()
-        before = sent(hub, LARGE)
-        outcomes = home.crashes.together(8, home.now, *PULL_LARGE, hub=hub.url)
+        before = sent(hub, QUARTER)
+        outcomes = home.crashes.together(8, home.now, *PULL_QUARTER, hub=hub.url)
         assert [outcome.code for outcome in outcomes] == [0] * 8, outcomes
         assert len({outcome.stdout for outcome in outcomes}) == 1
         headers = 8 * HEADERS_BYTES  # each looks at what there is before it waits
-        assert weights(hub, LARGE) <= sent(hub, LARGE) - before <= weights(hub, LARGE) + headers
+        assert weights(hub, QUARTER) <= sent(hub, QUARTER) - before <= weights(hub, QUARTER) + headers
         assert len(home.found()) == 2
         home.assert_tidy()

@@ -93,8 +93,10 @@ def _folder(source: str) -> Path:
     from minichat import making, models
 
     folder = Path(source).expanduser()
+    if not models.is_there(folder):
+        raise models.missing(folder, "folder")
     if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder") if folder.exists() else models.missing(folder, "folder")
+        raise DataError(f"{folder}: not a folder")
     return making.checkpoint_folder(folder)
 
 

@@ -158,7 +158,7 @@ def asking(yes: bool, accept_licence: bool) -> Agree:
         if can_ask():
             ask_once(licensed, accept_licence)
         if not yes and not says_yes("Fetch it?", default=True):
-            raise typer.Abort
+            raise UsageError(f"{plan.name} was not fetched")
 
     return agree
 

@@ -16,6 +16,7 @@ from minichat.terminal.sanitize import UNSAFE, clean, clean_line
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "magenta": "35"}
 _COLOURS = {"red", "magenta"}
+_MAX_ERROR = 1000  # characters
 
 
 def is_terminal(stream: IO[str]) -> bool:
@@ -78,7 +79,9 @@ def print_json(value: object, stream: IO[str] | None = None, indent: int | None 
 
 
 def print_error(message: str, stream: IO[str] | None = None) -> None:
-    """One line on stderr: `minichat: …`."""
+    """One line on stderr: `minichat: …`. Of a message that quotes too much, the beginning and the end."""
     stream = stream or sys.stderr
     line = clean_line(" ".join(message.split()))
+    if len(line) > _MAX_ERROR:
+        line = f"{line[: _MAX_ERROR // 2]} … {line[-_MAX_ERROR // 2 :]}"
     write(stream, styled(stream, "minichat:", "red") + f" {line}\n")
