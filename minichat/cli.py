@@ -7,6 +7,7 @@ Every error that minichat raises on purpose becomes one line on standard error a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -74,8 +75,8 @@ def main() -> NoReturn:
         if isinstance(error, RuntimeError) and "new thread" not in str(error):
             raise  # a defect
         code = _report("out of memory: close other programs, or give fewer --threads", StorageError.exit_code)
-    if code in (BROKEN_PIPE, StorageError.exit_code):  # what is left in the buffer has no place to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    finally:
+        _drop_what_cannot_be_said()
     sys.exit(code)
 
 
@@ -86,6 +87,15 @@ def _open_missing_streams() -> None:
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
 
+def _drop_what_cannot_be_said() -> None:
+    """What is left in the buffer of a stream that fails has no place to go; Python would end with a code of its own."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
 def _leave(number: int, _: FrameType | None) -> NoReturn:
     """A polite kill: unwind, so that no half-written file and no engine stays behind."""
     raise SystemExit(128 + number)
@@ -94,10 +104,8 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
 def _report(message: str, code: int) -> int:
     from minichat.terminal.output import print_error
 
-    try:
+    with contextlib.suppress(OSError):  # nobody is there to be told; the code still tells
         print_error(message)
-    except BrokenPipeError:
-        pass
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -178,6 +179,24 @@ def test_standard_output_on_a_full_disk_or_closed(small_gguf: Path) -> None:
         ["sh", "-c", f'"$@" run {small_gguf} - <&-', "sh", *MINICHAT], capture_output=True, check=False
     )
     assert (closed.returncode, closed.stderr) == (2, b"minichat: the prompt is empty\n")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [("rnu", 2), ("show nothing", 3), ("show demo --nonsense", 2)])
+def test_standard_error_on_a_full_disk_leaves_the_exit_code(arguments: str, code: int) -> None:
+    command = f'"$@" {arguments} 2> /dev/full'
+    assert subprocess.run(["sh", "-c", command, "sh", *MINICHAT], check=False).returncode == code
+
+
+def test_a_terminal_that_went_away_leaves_the_exit_code() -> None:
+    screen, terminal = os.openpty()
+    code = "import sys; sys.argv[1:] = ['show', 'nothing']; sys.stdin.readline(); from minichat.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=terminal, stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    os.close(screen)
+    process.communicate(b"\n", timeout=60)
+    assert process.returncode == 3
 
 
 def test_paths_that_no_file_can_have(tmp_path: Path) -> None:

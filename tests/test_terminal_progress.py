@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import sys
 
 import pytest
 from fake_screen import Screen
@@ -120,3 +122,44 @@ def test_a_status_is_there_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(100, 24)
     StatusLine(screen).show("loading")  # type: ignore[arg-type]
     assert screen.text() == []
+
+
+class Gone(io.StringIO):
+    """A stream that fails from some write on."""
+
+    encoding = "utf-8"
+
+    def __init__(self, error: OSError, after: int, moves: bool) -> None:
+        super().__init__()
+        self.error, self.left, self.moves = error, after, moves
+        self.failed = 0
+
+    def isatty(self) -> bool:
+        return self.moves
+
+    def write(self, text: str) -> int:
+        self.left -= 1
+        if self.left < 0:
+            self.failed += 1
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("moves", [True, False], ids=["terminal", "log"])
+@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_work_goes_on_when_nobody_can_be_shown_it(moves: bool, after: int, number: int) -> None:
+    stream = Gone(OSError(number, "gone"), after, moves)
+    work(stream, 55.0)
+    assert 1 <= stream.failed <= 2  # it is silent then: the line that moves, and the one that stays
+
+
+def test_whoever_reads_may_leave() -> None:
+    with pytest.raises(BrokenPipeError):
+        work(Gone(BrokenPipeError(errno.EPIPE, "gone"), 1, False), 55.0)
+
+
+def test_a_remark_that_cannot_be_written_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone(OSError(errno.EIO, "gone"), 0, True))
+    WorkProgress.note("for research only")
+    StatusLine().show("loading")

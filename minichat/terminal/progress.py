@@ -1,6 +1,9 @@
 """How far long work has come, on stderr: a moving line on a terminal, now and then a line in a pipe.
 
 One line that is redrawn in place: it must not cost the prompt's start an import of rich's own progress bars.
+
+Work goes on when nobody can be shown it any more: a terminal that went away or a log on a full disk (any OSError but a
+BrokenPipeError, which says that whoever reads has left) is written to no more.
 """
 
 from __future__ import annotations
@@ -24,11 +27,29 @@ _BAR_CELLS = 24
 _LEAST_TITLE = 16  # cells of it that say what is going on
 
 
+class _Writer:
+    """A stream that is written to until it fails. BrokenPipeError is passed on."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream: IO[str] | None = stream
+
+    def write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            write(self._stream, text)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            self._stream = None
+
+
 class StatusLine:
     """A dim line that is there while something lasts, and then gone. Nothing at all where the cursor cannot move."""
 
     def __init__(self, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stderr
+        self._writer = _Writer(self._stream)
         self._clock = clock
         self._moves = is_moving(self._stream)
         self._shown = ""
@@ -45,12 +66,12 @@ class StatusLine:
         line = clean_line(text)
         width = columns(self._stream) - 1
         line = set_cell_size(line, width).rstrip() if len(line) * 2 > width else line
-        write(self._stream, "\r" + styled(self._stream, line, "dim") + "\x1b[K")
+        self._writer.write("\r" + styled(self._stream, line, "dim") + "\x1b[K")
         self._shown = text
 
     def clear(self) -> None:
         if self._shown:
-            write(self._stream, "\r\x1b[K")
+            self._writer.write("\r\x1b[K")
             self._shown = ""
 
 
@@ -63,6 +84,7 @@ class WorkProgress:
     def __init__(self, title: str, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._title = clean_line(title)
         self._stream = stream or sys.stderr
+        self._writer = _Writer(self._stream)
         self._clock = clock
         self._status = StatusLine(self._stream, clock)
         self._moves = is_moving(self._stream)
@@ -73,8 +95,13 @@ class WorkProgress:
 
     @staticmethod
     def note(text: str) -> None:
-        """A remark on a line of its own, before the work begins."""
-        say(text, "dim", stream=sys.stderr)
+        """A remark on a line of its own, before the work begins or after it."""
+        try:
+            say(text, "dim", stream=sys.stderr)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
 
     def __enter__(self) -> WorkProgress:
         self._start_s = self._said_s = self._clock()
@@ -87,7 +114,7 @@ class WorkProgress:
         took_s = self._clock() - self._start_s
         if kind is None and (self._said or (self._moves and took_s >= _WORTH_TELLING_S)):
             rate = f" ({format_bytes(self._done / took_s)}/s)" if took_s > 0 else ""
-            write(self._stream, f"{self._title}: {format_bytes(self._done)} in {format_duration(took_s)}{rate}\n")
+            self._writer.write(f"{self._title}: {format_bytes(self._done)} in {format_duration(took_s)}{rate}\n")
 
     def update(self, done_bytes: int, total_bytes: int, detail: str = "") -> None:
         """May be called as often as you like."""
@@ -100,7 +127,7 @@ class WorkProgress:
         if self._moves:
             self._status.show(self._line(done_bytes, total_bytes, detail, columns(self._stream) - 1))
         elif now - self._said_s >= _PIPE_S:
-            write(self._stream, self._line(done_bytes, total_bytes, "", 200, bar=False) + "\n")
+            self._writer.write(self._line(done_bytes, total_bytes, "", 200, bar=False) + "\n")
             self._said_s, self._said = now, True
 
     def _line(self, done: int, total: int, detail: str, width: int, *, bar: bool = True) -> str:
