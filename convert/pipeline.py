@@ -1,65 +1,44 @@
 """A checkpoint to one GGUF file, in one pass.
 
-Everything is planned from headers before the first byte is written: names, shapes, types, places, the whole size.
-Then the weights stream through (`convert.stream`), in the order in which they lie on the disk.
+Everything is planned before the first byte is written (`convert.plan`). Then the weights stream through
+(`convert.stream`), in the order in which they lie on the disk.
 """
 
 import hashlib
 import json
 import math
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from convert import REVISION
+from convert.callbacks import calling, passed_through
 from convert.checkpoint import Checkpoint, open_checkpoint
-from convert.config import ModelConfig, read_config
+from convert.config import read_config
 from convert.files import WeightFiles
-from convert.gguf_writer import Layout, Writer, lay_out, strings
+from convert.gguf_writer import Writer, strings
 from convert.journal import Mark
-from convert.metadata import HASHES_KEY, build_metadata, build_origin
+from convert.metadata import HASHES_KEY
+from convert.plan import Plan, make_plan
 from convert.provenance import Provenance, find_provenance, folder_name
 from convert.publish import check_destination, published
-from convert.quantization import block_size
+from convert.recorder import Recorder
 from convert.report import Progress, Report, TensorReport
-from convert.resume import Begun, Recorder, resumed
+from convert.resume import Begun, resumed
 from convert.safetensors_file import SourceTensor
-from convert.sampling import recommended
 from convert.sizes import sizes_of
-from convert.sources import SourceHashes, in_file_order
+from convert.sources import SourceHashes
 from convert.stream import Stream, Sums
-from convert.tensors import ConstantTensor, PlannedTensor, plan_tensors
-from convert.vocab import load_vocabulary
+from convert.tensors import PlannedTensor
 from quant.errors import UsageError
-from quant.recipe import Model, choose
-from quant.types import QuantType, Target, parse_target
+from quant.types import parse_target
 
 if TYPE_CHECKING:
     from convert.blocks import Maker
 
 _MAX_THREADS = 64
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A conversion, decided to the last byte. `tensors` and `kinds` are in the order in which they are written."""
-
-    config: ModelConfig
-    tensors: Sequence[PlannedTensor | ConstantTensor]
-    kinds: Sequence[QuantType]
-    layout: Layout
-    target: Target
-    template: str | None
-    provenance: Provenance
-    set_aside: int  # tensors of the part that sees
-
-    @property
-    def parameters(self) -> int:
-        return sum(math.prod(tensor.shape) for tensor in self.tensors if isinstance(tensor, PlannedTensor))
 
 
 def convert(
@@ -85,12 +64,12 @@ def convert(
     every tensor with its source. `on_progress` is called on the caller's thread. `files`: where the weights are, if not
     in the folder; they are left open. `provenance`: what is known of the origin, if it is not the folder that tells.
 
-    UsageError, CheckpointError, QuantError or StorageError, and what `files` raise; after any of them, and after
-    KeyboardInterrupt, nothing new is left behind and an older `destination` is untouched.
+    UsageError, CheckpointError, QuantError or StorageError, and what `files` and `on_progress` raise; after any of
+    them, and after KeyboardInterrupt, nothing new is left behind and an older `destination` is untouched.
 
     With `resumable`, an interruption of any kind leaves what is made, and the next call with the same checkpoint and
     options goes on, to the same bytes (`convert.resume`; `resume.discard` when the file is where it belongs). After a
-    SourceMismatch it begins with the file that was another one. Nothing is left after a StorageError or a QuantError.
+    SourceMismatch it begins with the file that was another one. Nothing is left after a DiskFullError or a QuantError.
     """
     wanted = parse_target(target)
     checkpoint = open_checkpoint(source, files)
@@ -105,19 +84,12 @@ def convert(
 
     maker = Maker(plan.tensors, plan.kinds, search, measure)
     threads = min(max(1, threads or _usable_cpus()), _MAX_THREADS)
-    stream = partial(_stream, plan, checkpoint, maker, hashes, threads, on_progress)
     maker.settle()  # no thread that imports before: an interrupt between two that do can leave a lock taken
+    work = _work_of(plan, checkpoint, provenance, measure) if resumable else None
+    on_progress = calling(on_progress) if on_progress is not None else None
     try:
-        if resumable:
-            work = _work_of(plan, checkpoint, provenance, measure)
-            checked = _checked(plan, checkpoint, on_progress)
-            with resumed(destination, plan.layout, work, list(checkpoint.weights), checked) as unfinished:
-                if unfinished.made is None:
-                    unfinished.sums, unfinished.made = stream(unfinished.file, unfinished.recorder, unfinished.begun)
-            sums, sha256 = unfinished.sums, unfinished.made
-        else:
-            with published(destination, plan.layout.file_bytes) as file:
-                sums, sha256 = stream(file)
+        with passed_through():
+            sums, sha256 = _carry_out(plan, destination, work, checkpoint, maker, hashes, threads, on_progress)
     finally:
         if files is None:
             checkpoint.files.close()
@@ -142,34 +114,26 @@ def sizes(checkpoint: Checkpoint, targets: Iterable[str]) -> dict[str, int]:
     return sizes_of(read_config(checkpoint.config, checkpoint.params, checkpoint.native), targets)
 
 
-def make_plan(
+def _carry_out(
+    plan: Plan,
+    destination: Path,
+    work: str | None,
     checkpoint: Checkpoint,
-    target: Target,
-    name: str,
-    template: str,
-    provenance: Provenance,
-    hashes: dict[str, str],
-    search: str,
-) -> Plan:
-    """Decide all that can be decided from headers, and refuse what cannot be converted."""
-    config = read_config(checkpoint.config, checkpoint.params, checkpoint.native)
-    block = block_size(checkpoint.config, checkpoint.params)
-    planned = plan_tensors(config, checkpoint.tensors, checkpoint.native, block, checkpoint.files)
-    vocabulary = load_vocabulary(checkpoint.tokenizer, config.vocab_size)
-    if template == "auto":
-        chosen = None if _is_base(name, checkpoint.folder, provenance.repo) else vocabulary.template
-    else:
-        chosen = None if template == "none" else template
-    model = Model(config.n_layers, config.n_heads, config.n_kv_heads)
-    tensors: list[PlannedTensor | ConstantTensor] = [*planned.tensors, *planned.constants]
-    types = choose(target, [(tensor.name, tensor.shape) for tensor in tensors], model)
-    tensors = [*planned.constants, *in_file_order(planned.tensors, checkpoint.weights)]
-    kinds = [types[tensor.name] for tensor in tensors]
-    recipe = target.name if search == "standard" else f"{target.name}, {search} search"
-    origin = build_origin(provenance, _version(), recipe, hashes)
-    metadata = build_metadata(config, vocabulary, target, name, chosen, origin) | recommended(checkpoint.folder)
-    layout = lay_out(metadata, [(t.name, t.shape, kind) for t, kind in zip(tensors, kinds, strict=True)])
-    return Plan(config, tensors, kinds, layout, target, chosen, provenance, len(planned.seeing))
+    maker: "Maker",
+    hashes: SourceHashes,
+    threads: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> tuple[Sums, str]:
+    """The file, in its place: what was measured of each tensor, and its sha256. `work`: what to go on with by name."""
+    stream = partial(_stream, plan, checkpoint, maker, hashes, threads, on_progress)
+    if work is None:
+        with published(destination, plan.layout.file_bytes) as file:
+            return stream(file)
+    checked = _checked(plan, checkpoint, on_progress)
+    with resumed(destination, plan.layout, work, list(checkpoint.weights), checked) as unfinished:
+        if unfinished.made is None:
+            unfinished.sums, unfinished.made = stream(unfinished.file, unfinished.recorder, unfinished.begun)
+    return dict(unfinished.sums), unfinished.made
 
 
 def _stream(
@@ -256,39 +220,10 @@ def _tensor_reports(plan: Plan, sums: Mapping[str, tuple[float, float]]) -> tupl
     return tuple(reports)
 
 
-def _version() -> str:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("minichat")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
 def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _is_base(name: str, folder: Path, repo: str | None) -> bool:
-    """Whether a model's name, its repo's, or its folder's (a hub's cache hides it two levels up) says base model.
-
-    No file of a checkpoint tells: base models come with the tokenizer of the instruct ones. The base models of
-    Mistral 7B are those whose names do not say "instruct".
-    """
-    parts = folder.resolve().parts
-    names = (
-        name,
-        (repo or "").rsplit("/", 1)[-1],
-        parts[-1],
-        *(part for part in parts[-3:-2] if part.startswith("models--")),
-    )
-    words = [re.split(r"[^a-z0-9.]+", text.lower()) for text in names]
-    if any("base" in of_name for of_name in words):
-        return True
-    is_7b = any("7b" in of_name and any(re.fullmatch(r"v0\.\d", word) for word in of_name) for of_name in words)
-    return is_7b and not any("instruct" in text.lower() for text in names)
 
 
 def _refuse_inside(source: Path, destination: Path, weights: Iterable[Path]) -> None:

@@ -57,8 +57,6 @@ def storage_errors(destination: Path) -> Iterator[None]:
         raise StorageError(
             f"{destination} is being written by another minichat; wait for it, or choose another name"
         ) from None
-    except BrokenPipeError:  # whoever was told of the progress has left
-        raise
     except OSError as error:
         problem = f"{destination} cannot be written: {error.strerror or error}"
         if is_full(error):
@@ -142,6 +140,6 @@ def reserve(handle: int, size_bytes: int) -> None:
     except (AttributeError, OSError):
         return
     if fallocate(ctypes.c_int(handle), ctypes.c_int(_KEEP_SIZE), ctypes.c_int64(0), ctypes.c_int64(size_bytes)):
-        number = ctypes.get_errno()
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(number, os.strerror(number))
+        error = OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        if is_full(error):  # otherwise the file system cannot reserve
+            raise error

@@ -3,8 +3,8 @@ stay beside the destination, and the next conversion of the same things to the s
 
 Nothing that is there is believed: the journal's lines bear checks (`convert.journal`), the part is read and hashed up
 to each mark, and work goes on after the last one where this agrees. What is torn, damaged or of another work is made
-again. At most 8 MiB of weights that were read are read again after a kill: `IN_FLIGHT_BYTES` that were on their way,
-and what was written since the last mark; safetensors' headers, which are read at each start, come to that.
+again. At most 8 MiB of weights that were read are read again after a kill: those that were on their way and what was
+written since the last mark (`convert.recorder`); safetensors' headers, which are read at each start, come to that.
 
 The journal stays beside the finished file, too, until `discard`: so the file is not made again if its owner is
 interrupted before it is where it belongs. Whoever converts so holds a lock of his own; none is taken here.
@@ -13,8 +13,6 @@ interrupted before it is where it belongs. Whoever converts so holds a lock of h
 import contextlib
 import hashlib
 import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +22,11 @@ from convert.digest import sha256_of
 from convert.gguf_writer import Layout
 from convert.journal import Journal, Mark
 from convert.publish import check_place, check_room, hidden_name, reserve, storage_errors, sync_folder
+from convert.recorder import Recorder
 from convert.sha256 import resumable_sha256
-from convert.sources import SourceHashes, SourceMismatch
-from quant.errors import QuantError, StorageError
+from convert.sources import SourceMismatch
+from quant.errors import DiskFullError, QuantError, StorageError
 
-IN_FLIGHT_BYTES = 6 << 20
-_LAG_BYTES = 1 << 20  # at most, from one mark to the next
 _PART_BYTES = 1 << 20
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
@@ -77,52 +74,6 @@ class Begun:
     sums: Mapping[str, tuple[float, float]]
 
 
-class Recorder:
-    """Marks in the journal what has been hashed and written. One thread tells of each, of the same pieces in order.
-
-    `in_flight`: bytes of weights that were read and have not been both hashed and written.
-    """
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._lock = threading.Lock()
-        self._hashed: deque[tuple[int, tuple[int, int], bytes | None, str]] = deque()
-        self._written: deque[tuple[int, str, Mapping[str, tuple[float, float]]]] = deque()
-        self._sums: dict[str, tuple[float, float]] = {}  # since the last mark
-        self._lag = 0
-        self.in_flight = 0
-
-    def read(self, n_bytes: int) -> None:
-        """A piece of so many bytes has been read."""
-        with self._lock:
-            self.in_flight += n_bytes
-
-    def hashed(self, n_bytes: int, hashes: SourceHashes) -> None:
-        """The next piece has been hashed."""
-        number, offset = hashes.place
-        digest = hashes.found[number - 1] if number and not offset else ""
-        with self._lock:
-            self._hashed.append((n_bytes, (number, offset), hashes.state(), digest))
-            self._pair()
-
-    def written(self, n_bytes: int, sha256: str, sums: Mapping[str, tuple[float, float]]) -> None:
-        """The output with what became of the next piece, `n_bytes` with this sha256, is in the system's hands."""
-        with self._lock:
-            self._written.append((n_bytes, sha256, sums))
-            self._pair()
-
-    def _pair(self) -> None:
-        while self._hashed and self._written:
-            n_bytes, at, state, digest = self._hashed.popleft()
-            written, sha256, sums = self._written.popleft()
-            self._sums |= sums
-            self._lag += n_bytes
-            if digest or (state is not None and self._lag >= _LAG_BYTES):
-                self._journal.append(Mark(at, written, sha256, state or b"", digest, self._sums))
-                self._sums, self._lag = {}, 0
-            self.in_flight -= n_bytes
-
-
 @dataclass
 class Resumed:
     """An unfinished conversion, or one that is `made`: then that is the file's sha256, and nothing is left to do.
@@ -149,8 +100,10 @@ def resumed(
 
     `weights`: the files that marks count. `on_checked` is told of each mark up to which the part is as it was written.
 
-    The file becomes `destination` when the block ends without an exception. After one, what is there stays, but for
-    what a StorageError or a QuantError leaves; after a SourceMismatch, as it was where the bad file begins.
+    The file becomes `destination` when the block ends without an exception. An OSError in it is the file's: a
+    StorageError. After an exception what is there stays: a disk that fails for a while, or refuses, may serve the next
+    time; after a SourceMismatch, as it was where the bad file begins. Nothing stays after a DiskFullError or a
+    QuantError.
     """
     try:
         check_place(destination)
@@ -182,9 +135,20 @@ def resumed(
                 journal.cut((weights.index(error.path), 0))
                 raise
             _publish(file, destination, journal, unfinished.made)
-    except (StorageError, QuantError):
+    except (DiskFullError, QuantError):
         discard(destination)
         raise
+    except StorageError:
+        _remove_links(destination)
+        raise
+
+
+def _remove_links(destination: Path) -> None:
+    """They are not followed, so they would be in the way for ever."""
+    for path in (_part_of(destination), _journal_of(destination)):
+        with contextlib.suppress(OSError):
+            if path.is_symlink():
+                path.unlink()
 
 
 def _publish(file: BinaryIO, destination: Path, journal: Journal, made: str | None) -> None:

@@ -18,8 +18,9 @@ from convert.background import Background
 from convert.checkpoint import Checkpoint
 from convert.files import WeightFiles
 from convert.gguf_writer import Writer
+from convert.recorder import IN_FLIGHT_BYTES, Recorder
 from convert.report import Progress
-from convert.resume import IN_FLIGHT_BYTES, Begun, Recorder
+from convert.resume import Begun
 from convert.sources import Piece, SourceHashes, SourceMismatch, pieces
 from convert.tensors import ConstantTensor, PlannedTensor
 from quant.errors import QuantError
@@ -141,12 +142,10 @@ class Stream:
         try:
             return step.job.result() if step.job is not None else None
         except QuantError as error:
-            if self._recorder is None or step.piece is None or self._read_again(step.piece) == step.data:
+            piece = step.piece
+            if piece is None or self._files.read(piece.path, piece.offset, piece.nbytes) == step.data:
                 raise
-            raise SourceMismatch(step.piece.path) from error
-
-    def _read_again(self, piece: Piece) -> bytes:
-        return self._files.read(piece.path, piece.offset, piece.nbytes)
+            raise SourceMismatch(piece.path) from error
 
     def _progress(self, tensor: str) -> Progress:
         total, source_total = self._writer.total_unpadded, sum(self._sizes.values())

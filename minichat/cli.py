@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -76,7 +76,8 @@ def main() -> NoReturn:
             raise  # a defect
         code = _report("out of memory: close other programs, or give fewer --threads", StorageError.exit_code)
     finally:
-        _drop_what_cannot_be_said()
+        _empty(sys.stdout, 1)
+        _empty(sys.stderr, 2)
     sys.exit(code)
 
 
@@ -87,13 +88,12 @@ def _open_missing_streams() -> None:
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
 
-def _drop_what_cannot_be_said() -> None:
-    """What is left in the buffer of a stream that fails has no place to go; Python would end with a code of its own."""
-    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+def _empty(stream: TextIO, number: int) -> None:
+    """What a stream that fails holds has no place to go; Python would end with a code of its own."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:

@@ -160,6 +160,8 @@ def test_the_disk_is_taken_at_once_but_the_file_is_as_long_as_what_was_written(o
 def test_a_disk_that_is_too_small_is_found_at_the_start(out: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written: No space left"), published(out / "a.gguf", 1 << 43):
         pytest.fail("nothing was reserved")
+    with pytest.raises(DiskFullError), published(out / "a.gguf", 1 << 62):  # more than a file there may have
+        pytest.fail("nothing was reserved")
     assert listing(out) == []
 
 

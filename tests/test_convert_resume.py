@@ -22,12 +22,12 @@ from checkpoints import FP8, INT8, RAGGED, SHARDED, config, random_tensors, writ
 from unsteady import Folder, Unsteady, content, restore, watched
 
 import convert as convert_room
-from convert import resume, sha256, stream
+from convert import recorder, resume, sha256, stream
 from convert.pipeline import convert
 from convert.provenance import Provenance
 from convert.report import Progress, Report
 from convert.sources import SourceMismatch
-from quant.errors import CheckpointError, NetworkError, QuantError, StorageError
+from quant.errors import CheckpointError, DiskFullError, NetworkError, QuantError, StorageError
 
 PART, JOURNAL = ".a.gguf.part", ".a.gguf.journal"
 IN_FLIGHT, LAG = 24 << 10, 6 << 10  # small ones, for small checkpoints
@@ -37,7 +37,7 @@ HEADERS = 16 << 10  # of safetensors: read at each start, and are no weights
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "IN_FLIGHT_BYTES", IN_FLIGHT)
-    monkeypatch.setattr(resume, "_LAG_BYTES", LAG)
+    monkeypatch.setattr(recorder, "_LAG_BYTES", LAG)
 
 
 @pytest.fixture(params=["resumable hash", "hashlib"])
@@ -118,9 +118,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from unsteady import Unsteady
-from convert import resume, stream
+from convert import recorder, stream
 from convert.pipeline import convert
-stream.IN_FLIGHT_BYTES, resume._LAG_BYTES = {IN_FLIGHT}, {LAG}
+stream.IN_FLIGHT_BYTES, recorder._LAG_BYTES = {IN_FLIGHT}, {LAG}
 print("ready", flush=True)
 def slow(progress):
     if not progress.tensor.startswith("checking"):
@@ -150,7 +150,7 @@ def test_a_line_that_breaks_again_and_again(
 ) -> None:
     """After every few reads, with another number of threads each time; scales, windows and what is measured, too."""
     monkeypatch.setattr(stream, "IN_FLIGHT_BYTES", 200 << 10)
-    monkeypatch.setattr(resume, "_LAG_BYTES", 50 << 10)
+    monkeypatch.setattr(recorder, "_LAG_BYTES", 50 << 10)
     data, report, _ = undisturbed(checkpoint, out, target=target, measure=True)
     for tries in range(1, 200):
         try:
@@ -360,7 +360,7 @@ def test_what_changes_the_output_begins_it_anew(
 def test_a_file_that_is_another_one(out: Path, shard: int, is_resumable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is noticed when it has passed; what was made of it is forgotten, what was made before is not."""
     monkeypatch.setattr(stream, "IN_FLIGHT_BYTES", 300 << 10)
-    monkeypatch.setattr(resume, "_LAG_BYTES", 50 << 10)
+    monkeypatch.setattr(recorder, "_LAG_BYTES", 50 << 10)
     told = known(SHARDED)
     data, _, _ = undisturbed(SHARDED, out, provenance=told, target="q8_0")
     bad = SHARDED / f"model-0000{shard}-of-00003.safetensors"
@@ -500,6 +500,71 @@ def test_a_full_disk_leaves_nothing(source: Path, out: Path, half: Folder, monke
         assert failed > 15
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_disk_that_fails_for_a_while_loses_nothing(
+    source: Path, out: Path, half: Folder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """At any call that changes a file: what is there then is gone on with."""
+    expected, _, _ = undisturbed(source, out, target="q8_0")
+    fails_at = 0
+
+    def fail(change: int) -> None:
+        if change >= fails_at > 0:
+            raise OSError(number, os.strerror(number))
+
+    restore(out, half)
+    with watched(monkeypatch, fail) as watch:
+        go_on(source, out, target="q8_0")
+    failed = 0
+    for fails_at in range(1, watch.changes, 17):  # noqa: B007  (`fail` reads it)
+        restore(out, half)
+        with watched(monkeypatch, fail, removing=False):
+            try:
+                go_on(source, out, target="q8_0")
+            except StorageError as error:
+                assert not isinstance(error, DiskFullError)
+                failed += 1
+                assert JOURNAL in content(out)
+                assert set(content(out)) & {PART, "a.gguf"}
+        files = Unsteady(source)
+        go_on(source, out, files, target="q8_0")
+        assert files.first_read != ("model-00001-of-00002.safetensors", 0)
+        assert (out / "a.gguf").read_bytes() == expected
+    assert failed > 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "the terminal went away"),
+        OSError(errno.ENOSPC, "the log is on a full disk"),
+        BrokenPipeError(errno.EPIPE, "nobody reads"),
+        DiskFullError("another file finds no room"),
+        QuantError("of another file"),
+        ValueError("a defect"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("is_resumable", [True, False])
+def test_what_is_raised_by_whoever_is_told_is_no_error_of_the_file(
+    source: Path, out: Path, small_steps: None, error: Exception, is_resumable: bool
+) -> None:
+    """It passes as it is, and what is made stays. So it is, too, while what is there is checked."""
+
+    def fail(progress: Progress) -> None:
+        if progress.source_done_bytes > 150_000:
+            raise error
+
+    for _ in range(2):
+        with pytest.raises(type(error)) as caught:
+            convert(source, out / "a.gguf", "q8_0", on_progress=fail, resumable=is_resumable)
+        assert caught.value is error
+        assert set(content(out)) == ({PART, JOURNAL} if is_resumable else set())
+    files = Unsteady(source)
+    go_on(source, out, files, target="q8_0")
+    assert (files.first_read != ("model-00001-of-00002.safetensors", 0)) == is_resumable
+
+
 def test_a_disk_without_room_is_told_before_anything_is_read(
     source: Path, out: Path, half: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,6 +596,22 @@ def test_weights_that_cannot_be_quantized_leave_nothing(tmp_path: Path, out: Pat
     assert content(out) == {}
 
 
+def test_damaged_weights_that_cannot_be_quantized_are_told_apart_without_a_journal_too(out: Path) -> None:
+    """Whoever converts from a hub straight into a file of their own tries again, too."""
+    reads = 0
+
+    def spoil(path: Path, offset: int, read: bytes) -> bytes:
+        nonlocal reads
+        is_it = path.name.startswith("model-00002") and offset <= 400_000 < offset + len(read) and len(read) > 1000
+        reads += is_it
+        return b"\xff" * len(read) if is_it and reads == 1 else read
+
+    with pytest.raises(SourceMismatch) as caught:
+        convert(SHARDED, out / "a.gguf", "q8_0", files=Unsteady(SHARDED, spoil=spoil))
+    assert caught.value.path.name == "model-00002-of-00003.safetensors"
+    assert content(out) == {}
+
+
 @pytest.fixture(autouse=True)
 def no_threads_left() -> Iterator[None]:
     import threading
@@ -547,4 +628,7 @@ def test_links_in_the_way_are_not_followed(source: Path, out: Path) -> None:
         (out / name).symlink_to(precious)
         with pytest.raises(StorageError, match=r"a\.gguf cannot be written"):
             go_on(source, out, target="q8_0")
-        assert content(out) == {"precious": b"precious"}
+        go_on(source, out, target="q8_0")  # they are out of the way now
+        assert precious.read_bytes() == b"precious"
+        assert not (out / "a.gguf").is_symlink()
+        restore(out, {})

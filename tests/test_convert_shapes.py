@@ -11,7 +11,7 @@ import pytest
 from checkpoints import config, shapes_of
 
 from convert.checkpoint import open_checkpoint
-from convert.pipeline import make_plan
+from convert.plan import make_plan
 from convert.provenance import find_provenance
 from convert.windows import Attention
 from quant.types import parse_target

@@ -5,7 +5,8 @@ import pytest
 from checkpoints import config, write_checkpoint, write_native
 
 from convert.checkpoint import open_checkpoint
-from convert.pipeline import make_plan, sizes
+from convert.pipeline import sizes
+from convert.plan import make_plan
 from convert.provenance import find_provenance
 from quant.types import TARGET_NAMES, parse_target
 

@@ -1,5 +1,6 @@
 """Transfers from a hub of our own: what comes, what is asked for, and what is left on the disk. About 12 seconds."""
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from hub_server import HubServer, Request
 from minichat.hub.lookup import RemoteFile, Repo, look_up
 from minichat.hub.patience import Patience
 from minichat.hub.transfer import Hub, discard
-from quant.errors import DataError, MinichatError, NetworkError, StorageError
+from quant.errors import DataError, DiskFullError, MinichatError, NetworkError, StorageError
 
 QUICK = Patience(stall_s=0.3, tries=4, base_s=0.001, cap_s=0.01, slow_s=0.3)
 TOKEN = "hf_SecretSecretSecretSecretSecret"
@@ -370,7 +371,7 @@ def test_a_full_disk_leaves_nothing(repo: Repo, hub: Hub, part: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
     try:
-        with pytest.raises(StorageError, match="disk is full"):
+        with pytest.raises(DiskFullError, match="disk is full"):
             hub.download(repo, repo.file(WEIGHTS), part)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -386,12 +387,59 @@ def test_a_place_that_cannot_be_written(repo: Repo, hub: Hub, tmp_path: Path) ->
         hub.download(repo, repo.file(WEIGHTS), tmp_path / "folder")
 
 
-def test_whoever_is_told_may_leave(repo: Repo, hub: Hub, part: Path) -> None:
-    def leave(_done: int) -> None:
-        raise BrokenPipeError
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "the terminal went away"),
+        OSError(errno.ENOSPC, "the log is on a full disk"),
+        BrokenPipeError(errno.EPIPE, "nobody reads"),
+        DiskFullError("another file finds no room"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_raised_by_whoever_is_told_is_no_error_of_the_part(
+    server: HubServer, repo: Repo, hub: Hub, part: Path, error: Exception
+) -> None:
+    """As bytes come, and as the part is read again: it passes as it is, and the part stays."""
 
-    with pytest.raises(BrokenPipeError):
-        hub.download(repo, repo.file(WEIGHTS), part, leave)
+    def fail(done: int) -> None:
+        if done > 1_500_000:
+            raise error
+
+    file = repo.file(WEIGHTS)
+    for _ in range(2):
+        with pytest.raises(type(error)) as caught:
+            hub.download(repo, file, part, fail)
+        assert caught.value is error
+        assert left(part) == ["weights.part", "weights.part.json"]
+    begun = part.stat().st_size
+    assert begun > 1_500_000
+    server.log.clear()
+    assert hub.download(repo, file, part) == file.sha256
+    assert server.sent(WEIGHTS) == len(DATA) - begun
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_disk_that_fails_for_a_while_loses_nothing(
+    server: HubServer, repo: Repo, hub: Hub, part: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    file, write = repo.file(WEIGHTS), os.write
+
+    def failing(handle: int, data: bytes) -> int:
+        if os.fstat(handle).st_size > 1_500_000:
+            raise OSError(number, os.strerror(number))
+        return write(handle, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", failing)
+        with pytest.raises(StorageError, match=os.strerror(number)) as caught:
+            hub.download(repo, file, part)
+    assert not isinstance(caught.value, DiskFullError)
+    begun = part.stat().st_size
+    assert begun > 1_500_000
+    server.log.clear()
+    assert hub.download(repo, file, part) == file.sha256
+    assert server.sent(WEIGHTS) == len(DATA) - begun
 
 
 # Kills and Ctrl-C.

@@ -5,13 +5,15 @@ and links that have expired are met with new tries that go on where the last one
 between is never spliced (`source`); whatever has a hash is compared with it.
 """
 
-import errno
+import contextlib
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from convert.callbacks import calling, passed_through
+from convert.publish import is_full
 from minichat.hub import environment
 from minichat.hub.connection import Connections
 from minichat.hub.listing import RemoteFile, Repo
@@ -20,7 +22,7 @@ from minichat.hub.patience import DEFAULT_PATIENCE, Patience, Pause
 from minichat.hub.source import Source
 from minichat.hub.stream import Stream
 from minichat.terminal.sanitize import clean_line
-from quant.errors import DataError, NetworkError, StorageError
+from quant.errors import DataError, DiskFullError, NetworkError, StorageError
 
 __all__ = ["Hub", "Patience", "discard"]
 
@@ -29,7 +31,6 @@ CONNECTIONS = 8
 _BLOCK_BYTES = 1 << 20
 _WINDOW_BYTES = 12 << 20  # of a download: what a kill may lose, below 16 MiB
 _READ_BYTES = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Hub:
@@ -118,26 +119,18 @@ class Hub:
 
         What `part` holds already is used, if the note beside it ("<part>.json") says that it is of the same content;
         else it is begun anew. `on_bytes` is told how many bytes of the file are there, each time that it is more, and 0
-        when it is begun anew. What does not fit the hub's hash in the end is fetched anew once; then NetworkError, and
-        nothing is left. StorageError if it cannot be written, and nothing is left if the disk is full. Otherwise part
-        and note stay, for the next time; after success the caller renames the part and calls `discard`.
+        when it is begun anew; what it raises passes as it is. What does not fit the hub's hash in the end is fetched
+        anew once; then NetworkError, and nothing is left. StorageError if the part cannot be written; DiskFullError,
+        and nothing is left, if that is for want of room. Otherwise part and note stay, for the next time; after success
+        the caller renames the part and calls `discard`.
         """
-        try:
+        with passed_through(), _storage_errors(part):
             for _ in range(2):
-                digest = self._download(repo, file, part, on_bytes)
+                digest = self._download(repo, file, part, calling(on_bytes))
                 if digest.fits():
                     return digest.sha256()
                 discard(part)
-                on_bytes(0)
-        except BrokenPipeError:  # whoever is told of the progress has left
-            raise
-        except OSError as error:
-            if error.errno in _FULL:
-                discard(part)
-                raise StorageError(
-                    f"{part} cannot be written, the disk is full: free some space, then try again"
-                ) from error
-            raise StorageError(f"{part} cannot be written: {error.strerror or error}; choose another place") from error
+                calling(on_bytes)(0)
         raise _damaged(repo, file)
 
     def _download(self, repo: Repo, file: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> Digest:
@@ -165,6 +158,20 @@ class Hub:
         if key not in self._sources:
             self._sources[key] = Source(self._connections, repo, file, endpoint=self.endpoint, token=self._token)
         return self._sources[key]
+
+
+@contextlib.contextmanager
+def _storage_errors(part: Path) -> Iterator[None]:
+    """What goes wrong while a part is written, as a StorageError. One that finds no room is removed."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            discard(part)
+            raise DiskFullError(
+                f"{part} cannot be written, the disk is full: free some space, then try again"
+            ) from error
+        raise StorageError(f"{part} cannot be written: {error.strerror or error}; choose another place") from error
 
 
 def _damaged(repo: Repo, file: RemoteFile) -> NetworkError:
