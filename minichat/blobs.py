@@ -71,6 +71,23 @@ class Blobs:
         sync_folder(self.folder)
         return manifest
 
+    def take_up(self, folder: Path, models: Collection[Manifest]) -> None:
+        """Readies the files that a killed process has left in a folder of partial work.
+
+        One that was being settled, and that no model has, may be written again; one that is a model's file now is
+        gone from there, and is not to be touched.
+        """
+        named = [self.path(manifest.blob) for manifest in models]
+        for path in listed(folder):
+            with contextlib.suppress(OSError):
+                found = path.lstat()
+                if not stat.S_ISREG(found.st_mode):
+                    continue
+                if found.st_nlink == 1:
+                    path.chmod(found.st_mode | stat.S_IWUSR)
+                elif any(os.path.samestat(found, blob.lstat()) for blob in named if os.path.lexists(blob)):
+                    path.unlink()
+
     def half_named(self) -> list[Path]:
         """Second names that were not given to the end; by nobody any more, for who may change names."""
         return [path for path in listed(self.folder) if path.name.startswith(".sha256-")]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minichat.catalog_file import LATEST, Entry, read_entries
+from minichat.home import home
 from minichat.manifest import DEFAULT_TAG, ModelName
-from minichat.store import home
 from quant.types import TARGET_NAMES, parse_target
 
 __all__ = ["Catalog", "Entry", "Match", "load_catalog"]

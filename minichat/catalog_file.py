@@ -32,6 +32,7 @@ from typing import Any
 from convert.fields import MAX_CONTEXT, shown
 from convert.provenance import clean
 from minichat.hub.address import is_repo
+from minichat.manifest import DEMO
 from quant.errors import DataError
 from quant.types import TARGET_NAMES
 
@@ -42,7 +43,6 @@ _MAX_TEMPERATURE = 2.0
 _MAX_ALIASES = 32
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEMPLATE = re.compile(r"v[0-9]{1,3}(-tekken)?")
-_RESERVED = ("demo",)  # comes with minichat
 LATEST = "latest"
 
 
@@ -116,7 +116,7 @@ def parse_entries(text: str, file: str) -> list[Entry]:
 
 def _entry(table: _Table) -> Entry:
     family = table.name("family")
-    if family in _RESERVED:
+    if family == DEMO:
         raise DataError(f"{table.where}: {family} is the name of the model that comes with minichat")
     table = _Table(f"{table.where} ({family})", table.values)
     entry = Entry(

@@ -55,7 +55,7 @@ def chat(model: Model, options: RunOptions) -> None:
     if options.template is not None:
         check_template(options.template)
     engine = Engine(model.path, options.load)  # it loads while the terminal is imported
-    from minichat.store import home
+    from minichat.home import home
     from minichat.terminal.interrupt import echo_off
 
     with echo_off():  # what is typed already belongs to the prompt

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from minichat import hub_cache, lm_studio, ollama
-from minichat.foreign import Foreign, real_file
+from minichat.foreign import A_FILE, Foreign, real_file
 from quant.errors import DataError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,7 +51,7 @@ def at(path: Path) -> Foreign:
         size_bytes = real.stat().st_size
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    return Foreign("a file", "gguf", path.name, path, real, size_bytes)
+    return Foreign(A_FILE, "gguf", path.name, path, real, size_bytes)
 
 
 def named(text: str, models: Sequence[Foreign]) -> list[Foreign]:

@@ -17,6 +17,7 @@ from typing import Literal
 from minichat.folders import read_plain
 from minichat.gguf_names import is_part, is_projector
 
+A_FILE = "a file"  # what stands for a program, where a person has named the file
 _MAX_ENTRIES = 20_000  # of one folder
 _GGUF_MAGIC = b"GGUF"
 
@@ -39,6 +40,11 @@ class Foreign:
     sha256: str | None = None
     repo: str | None = None
     revision: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """What the store writes down of where a model came from: of two models, two."""
+        return f"{self.program}: {self.file if self.program == A_FILE else self.name}"
 
 
 def real_folder(path: Path) -> Path | None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from convert.publish import storage_errors
 from minichat.folders import disk_bytes, newest_change_s, unlink
 from minichat.store import Store
 from minichat.working import Partial, partials, remove_unheld
-from quant.errors import StorageError
 
 Kind = Literal["partial work", "half-written", "without a name"]
 
@@ -90,12 +90,10 @@ def prune(store: Store, *, dry_run: bool = False) -> list[Leftover]:
     doomed = [leftover for leftover in leftovers(store) if not leftover.in_use]
     if dry_run or not doomed:
         return doomed
-    try:
+    with storage_errors(store.root):
         for kind in ("partial", "incoming"):
             if (store.root / kind).is_dir():
                 remove_unheld(store.root / kind)
-    except OSError as error:
-        raise StorageError(f"cannot write to {store.root}: {error.strerror or error}") from error
     with store.changing():
         for path in (*store.half_written(), *store.unnamed()):  # looked for again: they may have got a name
             unlink(path)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from minichat.folders import read_plain
 from minichat.foreign import Foreign, files_in, folders_in, is_model_file, real_file, real_folder
+from minichat.hub.address import is_repo
 from quant.errors import MinichatError
 
 PROGRAM = "Hugging Face"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _DEPTH = 3  # of folders in a repo
 _CONFIGS = {"config.json", "params.json"}
 
@@ -44,7 +44,7 @@ def models() -> Iterator[Foreign]:
         return
     for folder in folders_in(hub):
         repo = folder.name.removeprefix("models--").replace("--", "/")
-        if folder.name.startswith("models--") and _REPO.fullmatch(repo):
+        if folder.name.startswith("models--") and is_repo(repo):
             yield from _in_repo(repo, folder)
 
 

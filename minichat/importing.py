@@ -6,14 +6,15 @@ that could be loaded. The other program's file is not changed.
 
 from __future__ import annotations
 
-import re
+import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.digest import sha256_of
 from minichat.gguf_model import Known, check_model, manifest_of_header, target_of
-from minichat.manifest import Manifest, ModelName
+from minichat.manifest import Manifest, ModelName, name_like, tag_like
 from minichat.place import ALL_WAYS, OWN_BYTES, Way, place
 from quant.errors import DataError, GgufError, StorageError
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from minichat.foreign import Foreign
     from minichat.store import Store
     from minichat.work import Progress, ShowWork
-
-_DEMO = "demo"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ def import_model(
     *,
     copy: bool = False,
 ) -> Imported:
-    """Names `foreign`, a GGUF file, in the store; without a name, by what the other program calls it.
+    """Names `foreign`, a GGUF file, in the store; without a name, by what the other program calls it, or if a model
+    from elsewhere is called so here, by a name like that.
 
     copy: the store gets bytes of its own, where else the file may be used in place. Raises DataError if the file is
     not what the other program says, or is no language model, StorageError if the store cannot be written.
@@ -54,10 +54,9 @@ def import_model(
     target = target_of(header, foreign.path.name)
     known = known or Known()
     known = replace(known, repo=known.repo or foreign.repo, revision=known.revision or foreign.revision)
-    name = name or suggested_name(foreign, target)
-    name = ModelName(name.name, name.tag or target)
-    with store.incoming(name, lambda: show_work.note(f"another minichat is making {name}: waiting for it")) as folder:
-        before = store.find(name)
+    first = name or suggested_name(foreign, target)
+    first = ModelName(first.name, first.tag or target)
+    with store.incoming(first, lambda: show_work.note(f"another minichat is making {first}: waiting for it")) as folder:
         with show_work(f"importing {foreign.name}") as work:
             file = folder / "model.gguf"
             way, digest = _take(foreign, file, OWN_BYTES if copy else ALL_WAYS, work)
@@ -65,9 +64,11 @@ def import_model(
                 raise DataError(f"{foreign.file} is damaged: its sha256 is {digest}, and should be {foreign.sha256}")
             if file.stat().st_size != size_bytes:
                 raise DataError(f"{foreign.file} has changed while it was read; try again")
-            origin = f"{foreign.program}: {foreign.name}"
-            store.add(file, manifest_of_header(header, name, target, digest, origin, known))
-        made = store.get(name)
+            made = manifest_of_header(header, first, target, digest, foreign.origin, known)
+            key = _free_name(store, made) if name is None else first
+            before = store.find(key)
+            store.add(file, replace(made, name=key.name))
+        made = store.get(key)
     if before is not None and before.blob != made.blob:
         show_work.note(f"{before.full_name} is replaced: it was {before.target}, made from {before.source}")
     return Imported(made, way)
@@ -82,13 +83,23 @@ def suggested_name(foreign: Foreign, target: str) -> ModelName:
     'mistral-small:24b'
     >>> str(suggested_name(Foreign("LM Studio", "gguf", "a/Ministral 8B-GGUF/x-Q8_0.gguf", x, x, 1), "q8_0"))
     'ministral-8b:q8_0'
+    >>> str(suggested_name(Foreign("a file", "gguf", "Small.gguf", x, x, 1), "q6_K"))
+    'small:q6_K'
     """
     text, _, tag = foreign.name.partition(":")
     parts = text.split("/")
     model = parts[1] if len(parts) > 2 and not tag else parts[-1]
-    name = re.sub(r"[^a-z0-9._-]+", "-", model.lower()).strip("-._").removesuffix("-gguf")[:80].strip("-._") or "model"
-    tag = re.sub(r"[^A-Za-z0-9._-]+", "-", tag).strip("-._")[:80]
-    return ModelName(f"{name}-imported" if name == _DEMO else name, tag if tag not in ("", "latest") else target)
+    own = tag_like(tag)
+    return ModelName(name_like(model, "imported"), target if own in (None, "latest") else own)
+
+
+def _free_name(store: Store, made: Manifest) -> ModelName:
+    """Its name, or if that stands for another model from elsewhere, one like it."""
+    name = ModelName(made.name, made.tag)
+    taken = store.find(name)
+    if taken is None or taken.blob == made.blob or taken.source == made.source:
+        return name
+    return ModelName(f"{name.name}-{hashlib.sha256(os.fsencode(made.source)).hexdigest()[:8]}", name.tag)
 
 
 def _look(foreign: Foreign) -> tuple[int, GgufHeader]:

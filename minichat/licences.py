@@ -8,11 +8,9 @@ a disk that cannot be written they hold for the moment.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from convert.provenance import MRL, MRL_NAME
 from convert.publish import published
 from minichat.folders import make_folder, read_plain
-from minichat.store import home
+from minichat.home import home
 from minichat.terminal.ask import can_ask, says_yes
 from minichat.terminal.output import say
 from minichat.terminal.sanitize import clean_line
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 _FILE = "licences.json"
 _MAX_BYTES = 1 << 20
-_NOTICE_FILE = "NOTICE"
 _NAMES_MRL = re.compile(r"\bmrl\b|\bmistral (ai )?research licen[sc]e\b")
 
 
@@ -112,26 +109,6 @@ def show_terms(name: str, terms: Terms, stream: IO[str]) -> None:
     say(f"{clean_line(name)} is under the {terms.name}.", stream=stream)
     for line in (terms.allows, terms.forbids, f"What counts is the licence itself: {terms.link}"):
         say(line, hanging=2, stream=stream)
-
-
-def store_notices(root: Path, models: Iterable[Manifest]) -> None:
-    """Writes ROOT/NOTICE: the lines that licences want to travel with every copy, and the models that they are of.
-
-    root: the store's folder. models: all that are in it. No file if no model has a notice. What cannot be written now
-    is written at the next change: the models are in their places, and each file carries its notice, too.
-    """
-    by_notice: dict[str, list[str]] = {}
-    for model in models:
-        if model.notice:
-            by_notice.setdefault(clean_line(model.notice), []).append(f"    {model.full_name}  blobs/{model.blob}")
-    path = root / _NOTICE_FILE
-    text = "\n\n".join("\n".join((notice, "", *sorted(names))) for notice, names in sorted(by_notice.items()))
-    with contextlib.suppress(OSError, StorageError):
-        if not text:
-            path.unlink(missing_ok=True)
-        elif _read(path) != f"{text}\n".encode():
-            with published(path) as out:
-                out.write(f"{text}\n".encode())
 
 
 def _accepted() -> dict[str, Any]:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from convert import REVISION
 from convert.provenance import folder_name
-from minichat.licences import store_notices
-from minichat.manifest import Manifest, ModelName
+from minichat.manifest import DEMO, Manifest, ModelName, name_like
 from minichat.store import Store
 from minichat.work import Progress, ShowWork
 from quant.errors import CheckpointError, UsageError
@@ -24,8 +23,6 @@ from quant.types import parse_target
 
 if TYPE_CHECKING:
     from convert.report import Report
-
-DEMO = "demo"
 
 
 @dataclass(frozen=True)
@@ -120,8 +117,7 @@ def name_of_folder(folder: Path) -> str:
     >>> name_of_folder(Path("/x/Mistral Small (3)"))
     'mistral-small-3'
     """
-    name = re.sub(r"[^a-z0-9._-]+", "-", folder_name(folder).lower()).strip("-._")[:80] or "model"
-    return f"{name}-checkpoint" if name == DEMO else name
+    return name_like(folder_name(folder), "checkpoint")
 
 
 def remarks(report: Report) -> list[str]:
@@ -190,7 +186,6 @@ def _make(
         report = convert_file(source, place / "model.gguf", target, str(name), work, options)
         manifest = manifest_of(report, name, str(source.absolute()), stamp)
         store.add(report.path, manifest)
-        store_notices(store.root, store.models())
     for remark in remarks(report):
         show_work.note(remark)
     if before is not None and (before.source, before.target) != (manifest.source, manifest.target):

@@ -9,12 +9,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from minichat.hub.address import is_repo
 from quant.errors import UsageError
 
 DEFAULT_TAG = "q4_K_M"
+DEMO = "demo"  # the name of the model that comes with minichat
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _BLOB = re.compile(r"sha256-[0-9a-f]{64}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_ENDING = re.compile(r"(?:[._-](?:gguf)?)+$", re.IGNORECASE)
+_MAX_LIKE = 80  # characters, of 96: a hash may come behind them
 _MAX_TEXT = 1 << 16  # characters: room for a licence's notice
 _MAX_COUNT = 1 << 62
 _MAX_TEMPERATURE = 100.0
@@ -50,8 +53,47 @@ class ModelName:
             raise UsageError(f"{text[:100]!r} is no model name: name[:tag], made of letters, digits, '.', '_' and '-'")
         return cls(name.lower(), tag or None)
 
+    @property
+    def key(self) -> str:
+        """What files and folders that belong to the name are called.
+
+        >>> ModelName("mistral-small", "24b-q4_K_M").key
+        'mistral-small@24b-q4_k_m'
+        """
+        return f"{self.name}@{(self.tag or DEFAULT_TAG).lower()}"
+
     def __str__(self) -> str:
         return f"{self.name}:{self.tag}" if self.tag else self.name
+
+
+def name_like(text: str, origin: str) -> str:
+    """A name for what is called `text` elsewhere: none that is read as a path, nor the one of the demo.
+
+    origin: where it comes from, in a word, which tells it from the demo.
+
+    >>> name_like("Mistral Small (3).gguf", "hub"), name_like("Demo-GGUF", "hub"), name_like("…", "hub")
+    ('mistral-small-3', 'demo-hub', 'model')
+    """
+    name = _shortened(re.sub(r"[^a-z0-9._-]+", "-", text.lower())) or "model"
+    return f"{name}-{origin}" if name == DEMO else name
+
+
+def tag_like(text: str) -> str | None:
+    """As `name_like`, for a tag; None if nothing is left of it.
+
+    >>> tag_like("24B Q8_0"), tag_like("...")
+    ('24B-Q8_0', None)
+    """
+    return _shortened(re.sub(r"[^A-Za-z0-9._-]+", "-", text)) or None
+
+
+def _shortened(text: str) -> str:
+    """Without the ending of a GGUF file, and what a name cannot begin or should not end with.
+
+    >>> _shortened(".x-7b.gguf.GGUF-")
+    'x-7b'
+    """
+    return _ENDING.sub("", text.lstrip("._-")[:_MAX_LIKE])
 
 
 @dataclass(frozen=True)
@@ -87,6 +129,10 @@ class Manifest:
     @property
     def full_name(self) -> str:
         return f"{self.name}:{self.tag}"
+
+    @property
+    def key(self) -> str:
+        return ModelName(self.name, self.tag).key
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -129,7 +175,7 @@ def _is_sound_text(name: str, value: str) -> bool:
         case "blob":
             return _BLOB.fullmatch(value) is not None
         case "repo":
-            return _REPO.fullmatch(value) is not None
+            return is_repo(value)
         case "linked":
             return Path(value).is_absolute() and "\0" not in value
         case _:

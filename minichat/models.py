@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minichat.making import DEMO, checkpoint_folder, converted, name_of_folder
-from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
+from minichat.making import checkpoint_folder, converted, name_of_folder
+from minichat.manifest import DEFAULT_TAG, DEMO, Manifest, ModelName
 from minichat.store import Store
 from minichat.work import ShowWork
 from quant.errors import CheckpointError, DataError, GgufError, UsageError

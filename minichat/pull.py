@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from minichat.gguf_names import choose_gguf, has_quant, is_gguf
-from minichat.licences import store_notices
 from minichat.making import Converted, ConvertOptions
 from minichat.manifest import Manifest, ModelName
 from minichat.terminal.units import format_bytes
 from minichat.wanted import Wanted, find_here, name_of_repo
 from minichat.work import ShowWork
-from quant.errors import CheckpointError, DataError, GgufError, NetworkError, QuantError, StorageError
+from quant.errors import CheckpointError, DataError, DiskFullError, GgufError, NetworkError, QuantError, StorageError
 
 if TYPE_CHECKING:
     from convert.report import Report
@@ -76,6 +75,7 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
         if here is not None and here.source_stamp == source.stamp:
             show_work.note(f"{here.full_name} is here already, as it is on the hub")
             _tidy(store, here, show_work)
+            store.mend_notices()
             return Converted(here)
         name = _name(wanted, source, store)
         plan = source.plan(str(name), _partial(store, name))
@@ -85,7 +85,6 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
         while made is None:
             made = _made(source, wanted, store, name, show_work)
             name = _name(wanted, source, store)
-    store_notices(store.root, store.models())
     return made
 
 
@@ -164,10 +163,10 @@ def _is_checkpoint(repo: Repo) -> bool:
 
 
 def _check_disk(plan: Plan) -> None:
-    """StorageError if the disk would be full before the model is there."""
+    """DiskFullError if the disk would be full before the model is there."""
     if plan.fits_disk is False:
         needed, free = format_bytes(plan.model_bytes - plan.written_bytes), format_bytes(plan.disk_free_bytes or 0)
-        raise StorageError(
+        raise DiskFullError(
             f"{plan.name} takes {needed} more of the disk, and {free} are free: `minichat prune` and `minichat rm` "
             "make room, and MINICHAT_HOME names another place"
         )
@@ -204,8 +203,10 @@ def _fetched(
         store.add(file, made.manifest)
         made = replace(made, manifest=store.find(name) or made.manifest)
         store.discard(folder)
-    except NetworkError as error:
-        raise NetworkError(f"{error}{_kept(folder)}") from error
+    except DiskFullError:  # which nothing is kept of
+        raise
+    except (NetworkError, StorageError) as error:
+        raise type(error)(f"{error}{_kept(folder)}") from error
     except KeyboardInterrupt:
         if told := _kept(folder):
             show_work.note(told.removeprefix("; "))

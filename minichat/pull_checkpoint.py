@@ -24,6 +24,7 @@ from convert.publish import storage_errors
 from convert.resume import on_disk, written
 from convert.sources import SourceMismatch
 from minichat.folders import remove_tree
+from minichat.home import home
 from minichat.hub.transfer import discard
 from minichat.hub.weights import RemoteWeights
 from minichat.licences import Licensed
@@ -32,7 +33,6 @@ from minichat.making import Converted, ConvertOptions, manifest_of, remarks
 from minichat.manifest import ModelName
 from minichat.memory import default_context, needed, shape_of_config
 from minichat.plan import Grid, Plan, PlannedFile
-from minichat.store import home
 from minichat.wanted import Wanted, refuse_unmade
 from minichat.work import Progress as Shown
 from minichat.work import ShowWork

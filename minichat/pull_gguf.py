@@ -13,13 +13,14 @@ from convert.gguf_file import LeadingKeys, read_header, read_leading_keys
 from minichat.folders import read_plain
 from minichat.gguf_model import TOKENS_KEY, Known, check_model, manifest_of_header, refuse_parts, target_of, told_target
 from minichat.gguf_names import by_quant, quant_of
+from minichat.home import home
 from minichat.licences import Licensed
 from minichat.machine import available_bytes, free_bytes
 from minichat.making import Converted
 from minichat.manifest import ModelName
 from minichat.memory import Shape, default_context, needed, shape_of_metadata
 from minichat.plan import Grid, Plan, PlannedFile
-from minichat.store import Store, home
+from minichat.store import Store
 from minichat.work import ShowWork
 from quant.errors import DataError, GgufError
 

@@ -231,8 +231,9 @@ def show_rendering(version: str, spans: Sequence[tuple[str, bool]], tokens: Sequ
 
 def show_doctor(as_json: bool) -> None:
     from minichat.engine.client import Engine
+    from minichat.home import home
     from minichat.housekeeping import du
-    from minichat.store import Store, home
+    from minichat.store import Store
     from quant.errors import EngineError
 
     engine_facts: dict[str, Any] = {"devices": [], "gpu_offload": False}

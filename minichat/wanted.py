@@ -8,12 +8,11 @@ Nothing is asked of the network here.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from minichat.gguf_names import quant_of, spelled
-from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
+from minichat.manifest import DEFAULT_TAG, Manifest, ModelName, name_like
 from quant.errors import DataError, UsageError
 from quant.types import parse_target
 
@@ -113,9 +112,7 @@ def name_of_repo(repo: str, target: str) -> ModelName:
     >>> str(name_of_repo("bartowski/Mistral-Nemo-Instruct-2407-GGUF", "q4_K_M"))
     'mistral-nemo-instruct-2407:q4_K_M'
     """
-    name = re.sub(r"[-_.]gguf$", "", repo.rsplit("/", 1)[-1].lower())
-    name = re.sub(r"[^a-z0-9._-]+", "-", name).strip("-._")[:80] or "model"
-    return ModelName(f"{name}-hub" if name == "demo" else name, target)
+    return ModelName(name_like(repo.rsplit("/", 1)[-1], "hub"), target)
 
 
 def refuse_unmade(wanted: Wanted) -> str:

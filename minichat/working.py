@@ -18,7 +18,7 @@ from pathlib import Path
 
 from convert.lock import Claim, LockedError, claimed
 from minichat.folders import disk_bytes, listed, make_folder, newest_change_s, remove_tree
-from quant.errors import StorageError
+from quant.errors import DiskFullError
 
 _POLL_S = 0.1
 _LOCK = ".lock"
@@ -64,7 +64,8 @@ def kept_folder(
 ) -> Iterator[Path]:
     """The folder of `key` with what an earlier block has left in it; gone after a block that has emptied it.
 
-    StorageError in the block empties it: a disk that was too full for the work is not to keep half of it.
+    DiskFullError in the block empties it: a disk that was too full for the work is not to keep half of it. What any
+    other error leaves can be gone on with.
     """
     with _held(parent, key, on_wait, sweep) as claim:
         folder = claim.path.with_suffix("")
@@ -73,7 +74,7 @@ def kept_folder(
             make_folder(folder)
         try:
             yield folder
-        except StorageError:
+        except DiskFullError:
             empty(folder)
             raise
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +23,13 @@ from minichat.elsewhere import at
 from minichat.foreign import Foreign
 from minichat.gguf_model import Known
 from minichat.importing import Imported, import_model, suggested_name
-from minichat.manifest import ModelName
+from minichat.making import name_of_folder
+from minichat.manifest import DEMO, ModelName
+from minichat.models import is_path
 from minichat.place import place
 from minichat.store import Removed, Store
 from minichat.verification import verify
+from minichat.wanted import name_of_repo
 from quant.errors import DataError, GgufError, StorageError
 
 REPO = "mistralai/Ministral-8B-Instruct-2410"
@@ -241,9 +246,41 @@ def test_ways_are_tried_in_turn_and_leave_nothing(tmp_path: Path, monkeypatch: p
     assert target.read_bytes() == b"abc"
 
 
+def test_a_model_of_the_same_suggested_name_stays(store: Store, tmp_path: Path) -> None:
+    """Files called alike come from anywhere: none is replaced because nobody gave a name."""
+    work, files = Work(), []
+    for folder, seed in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        files.append(put(tmp_path / folder / "Model.gguf", gguf_samples.METADATA | {"x": w.u32(seed)}))
+    first, second = (import_model(file, store, work).manifest for file in files)
+    assert first.name == "model" and re.fullmatch("model-[0-9a-f]{8}", second.name)
+    assert [m.blob for m in store.models()] == [first.blob, second.blob]
+    assert import_model(files[1], store, work).manifest.name == second.name  # again: no third one
+    assert work.notes == []
+    put(files[0].path, gguf_samples.METADATA | {"x": w.u32(3)})  # the same file, changed: a newer state of the model
+    renewed = import_model(at(files[0].path), store, work).manifest
+    assert renewed.name == "model" and renewed.blob != first.blob
+    assert len(store.models()) == 2
+    assert work.notes == [f"model:q4_K is replaced: it was q4_K, made from a file: {files[0].path}"]
+
+
+def test_the_same_content_from_elsewhere_is_the_same_model(store: Store, foreign: Foreign) -> None:
+    import_model(foreign, store, Work())
+    again = import_model(replace(foreign, program="LM Studio"), store, Work()).manifest
+    assert [m.full_name for m in store.models()] == [again.full_name] == ["small:24b"]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("Mistral-7B-v0.3.Q8_0.gguf", "mistral-7b-v0.3.q8_0:q4_K_M"),
+        ("a.GGUF.gguf", "a:q4_K_M"),
+        ("x" * 75 + ".gguf-of-mine", "x" * 75 + ":q4_K_M"),
+        ("demo.gguf", "demo-imported:q4_K_M"),
+        (".gguf", "gguf:q4_K_M"),
+        ("small:own.gguf", "small:own"),
+        ("someone/small.gguf:latest", "small:q4_K_M"),
+        ("a/b.gguf/c.gguf", "b:q4_K_M"),
         ("Mistral-Small:24B-Q8_0", "mistral-small:24B-Q8_0"),
         ("mistral-small:latest", "mistral-small:q4_K_M"),
         ("someone/model:x", "model:x"),
@@ -257,6 +294,20 @@ def test_ways_are_tried_in_turn_and_leave_nothing(tmp_path: Path, monkeypatch: p
 def test_names_of_other_programs_become_names_here(name: str, expected: str) -> None:
     made = suggested_name(Foreign("x", "gguf", name, Path("/x"), Path("/x"), 1), "q4_K_M")
     assert str(made) == expected == str(ModelName.parse(str(made)))
+    assert not is_path(str(made)) and not is_path(made.name)
+
+
+def test_every_suggested_name_leads_to_a_model() -> None:
+    """Names of any making: the store can be asked for what was made of them, with the tag and without."""
+    draw = random.Random(7)
+    pieces = ["a", "Z7", ".", "-", "_", "/", ":", "gguf", ".GGUF", "demo", " ", "é", "~", "\\", "b" * 78]
+    for _ in range(3000):
+        text = "".join(draw.choices(pieces, k=draw.randint(1, 8)))
+        made = suggested_name(Foreign("x", "gguf", text, Path("/x"), Path("/x"), 1), "q4_K_M")
+        other = name_of_repo(text, "q4_K_M")
+        for name in (str(made), made.name, str(other), name_of_folder(Path("/x") / text.replace("/", "_"))):
+            assert not is_path(name), (text, name)
+            assert ModelName.parse(name).name != DEMO
 
 
 def test_a_path_that_is_no_text_survives_the_manifest(store: Store, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import minichat.licences as licences_module
-from minichat.licences import Licensed, ask_once, store_notices, terms_of
+from minichat.licences import Licensed, ask_once, terms_of
 from minichat.manifest import Manifest
 from quant.errors import UsageError
 
@@ -132,34 +132,6 @@ def test_a_name_cannot_move_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
     ask_once(replace(MINISTRAL, name="x\x1b[2J\ny"), accepted=True)
     assert "\x1b" not in screen.getvalue()
-
-
-# The notice.
-
-
-def test_the_notice_lies_beside_the_models(tmp_path: Path) -> None:
-    second = replace(MANIFEST, tag="8b-q8_0", blob=f"sha256-{'b' * 64}")
-    free = replace(MANIFEST, name="free", notice=None)
-    store_notices(tmp_path, [second, free, MANIFEST])
-    assert (tmp_path / "NOTICE").read_text() == (
-        f"{NOTICE}\n\n    ministral:8b  blobs/sha256-{'a' * 64}\n    ministral:8b-q8_0  blobs/sha256-{'b' * 64}\n"
-    )
-    before = (tmp_path / "NOTICE").stat()
-    store_notices(tmp_path, [MANIFEST, second])
-    assert (tmp_path / "NOTICE").stat().st_ino == before.st_ino
-    store_notices(tmp_path, [MANIFEST])
-    assert "q8_0" not in (tmp_path / "NOTICE").read_text()
-    store_notices(tmp_path, [free])
-    assert list(tmp_path.glob("NOTICE*")) == []
-    store_notices(tmp_path / "none", [])
-
-
-def test_a_notice_that_finds_no_place_waits_for_the_next_change(tmp_path: Path) -> None:
-    (tmp_path / "NOTICE").mkdir()
-    store_notices(tmp_path, [MANIFEST])
-    (tmp_path / "NOTICE").rmdir()
-    store_notices(tmp_path, [MANIFEST])
-    assert NOTICE in (tmp_path / "NOTICE").read_text()
 
 
 def test_examples() -> None:

@@ -26,13 +26,20 @@ DOORS = {
 QUIET = {
     "minichat/template": {"minichat.template", "quant.errors"},
     "minichat/conversation.py": {"minichat.template"},
-    "minichat/manifest.py": {"quant.errors"},
+    "minichat/manifest.py": {"minichat.hub.address", "quant.errors"},
     "minichat/folders.py": {"convert.publish"},
     "minichat/working.py": {"minichat.folders", "convert.lock", "quant.errors"},
     "minichat/blobs.py": {"minichat.manifest", "minichat.folders", "convert.publish"},
+    "minichat/names.py": {"minichat.manifest", "minichat.folders", "convert.publish", "quant.errors"},
+    "minichat/notices.py": {
+        *("minichat.manifest", "minichat.names", "minichat.folders", "minichat.terminal.sanitize"),
+        *("convert.publish", "quant.errors"),
+    },
+    "minichat/home.py": set(),
+    "minichat/last_used.py": {"minichat.folders"},
     "minichat/store.py": {
-        *("minichat.manifest", "minichat.blobs", "minichat.folders", "minichat.working"),
-        *("convert.lock", "convert.publish", "quant.errors"),
+        *("minichat.manifest", "minichat.names", "minichat.blobs", "minichat.notices", "minichat.last_used"),
+        *("minichat.folders", "minichat.home", "minichat.working", "convert.lock", "convert.publish", "quant.errors"),
     },
     "minichat/tokenizer.py": {"minichat.template", "minichat.tekken", "convert.gguf_file", "quant.errors"},
 }

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from convert import lock
+from minichat.home import home
 from minichat.manifest import Manifest, ModelName
-from minichat.store import Removed, Store, home
-from quant.errors import DataError, StorageError, UsageError
+from minichat.store import Removed, Store
+from quant.errors import DataError, DiskFullError, StorageError, UsageError
 
 BLOB, OTHER_BLOB, THIRD_BLOB, NO_BLOB = (f"sha256-{letter * 64}" for letter in "abc0")
 MANIFEST = Manifest(
@@ -221,7 +222,7 @@ def test_a_manifest_cannot_point_outside(store: Store, tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot write"), Store(tmp_path / "file").incoming(SMALL):
+    with pytest.raises(StorageError, match="cannot be written: File exists"), Store(tmp_path / "file").incoming(SMALL):
         pass
 
 
@@ -259,10 +260,86 @@ def test_partial_work_stays_until_it_is_done(store: Store) -> None:
 
 
 def test_a_full_disk_takes_partial_work_with_it(store: Store) -> None:
+    with pytest.raises(DiskFullError), store.partial(SMALL) as folder:
+        (folder / "a.part").write_bytes(b"half")
+        raise DiskFullError("the disk is full")
+    assert files(store) == [] and store.partials() == []
+
+
+def test_partial_work_outlives_what_is_no_want_of_room(store: Store) -> None:
+    """A file in the way, a disk that went read-only: the bytes that have come are still good."""
     with pytest.raises(StorageError), store.partial(SMALL) as folder:
         (folder / "a.part").write_bytes(b"half")
-        raise StorageError("the disk is full")
-    assert files(store) == [] and store.partials() == []
+        raise StorageError("a.json cannot be written: Permission denied")
+    assert [partial.size_bytes for partial in store.partials()] == [4]
+
+
+@pytest.mark.parametrize("kind", ["incoming", "partial"])
+def test_a_name_that_leads_out_of_the_store_is_refused_before_any_work(store: Store, tmp_path: Path, kind: str) -> None:
+    (store.root / "manifests").mkdir(parents=True)
+    (store.root / "manifests" / "small").symlink_to(tmp_path)
+    with pytest.raises(StorageError, match="is a symbolic link"), getattr(store, kind)(SMALL):
+        pytest.fail("work was begun")
+    assert store.partials() == []
+
+
+# The notices of licences.
+
+
+def notices(store: Store) -> str:
+    return (store.root / "NOTICE").read_text()
+
+
+def test_notices_follow_the_names(store: Store) -> None:
+    """ROOT/NOTICE tells of each licence's models, after every change; others are not in it."""
+    bound = replace(MANIFEST, notice="Under the\x1b[31m Terms")
+    add(store, replace(MANIFEST, name="free", blob=OTHER_BLOB))
+    assert "NOTICE" not in files(store)
+    add(store, bound)
+    add(store, replace(bound, name="third", blob=THIRD_BLOB, notice="A Licence"))
+    store.copy(SMALL, ModelName("twin", "best"))
+    assert notices(store) == (
+        f"A Licence\n\n    third:q4_K_M  blobs/{THIRD_BLOB}\n\n"
+        f"Under the␛[31m Terms\n\n    small:q4_K_M  blobs/{BLOB}\n    twin:best  blobs/{BLOB}\n"
+    )
+    before = (store.root / "NOTICE").stat()
+    store.remove(ModelName("free"))
+    assert (store.root / "NOTICE").stat().st_ino == before.st_ino  # nothing in it has changed
+    store.remove(SMALL)
+    store.remove(ModelName("third"))
+    assert notices(store) == f"Under the␛[31m Terms\n\n    twin:best  blobs/{BLOB}\n"
+    store.remove(ModelName("twin"))
+    assert "NOTICE" not in files(store)
+
+
+def test_a_notice_that_finds_no_place_undoes_nothing(store: Store) -> None:
+    bound = replace(MANIFEST, notice="Terms")
+    (store.root / "NOTICE").mkdir(parents=True)
+    assert add(store, bound).read_bytes() == b"abc"
+    store.copy(SMALL, ModelName("twin", "best"))
+    assert [m.full_name for m in store.models()] == ["small:q4_K_M", "twin:best"]
+    assert store.remove(ModelName("twin")).name == "twin:best"
+    (store.root / "NOTICE").rmdir()
+    store.mend_notices()
+    assert "small:q4_K_M" in notices(store)
+
+
+def test_notices_tell_of_what_others_have_added_meanwhile(store: Store) -> None:
+    """Many who change names at once: the last one's list is not older than the models."""
+
+    def make(number: int) -> None:
+        for tag in range(8):
+            blob = f"sha256-{number * 8 + tag:064x}"
+            add(store, replace(MANIFEST, name=f"m{number}", tag=f"t{tag}", blob=blob, notice="Terms"))
+        store.remove(ModelName(f"m{number}", "t0"))
+
+    makers = [threading.Thread(target=make, args=(number,)) for number in range(3)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    told = sorted(line.split()[0] for line in notices(store).splitlines()[2:])
+    assert told == sorted(m.full_name for m in store.models()) and len(told) == 21
 
 
 def test_partial_work_has_one_owner(store: Store) -> None:

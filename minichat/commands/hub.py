@@ -110,7 +110,6 @@ def import_model(
     """
     from minichat import elsewhere, reports
     from minichat.importing import import_model
-    from minichat.licences import store_notices
     from minichat.making import check_free
     from minichat.manifest import ModelName
     from minichat.store import Store
@@ -122,7 +121,6 @@ def import_model(
     named = check_free(ModelName.parse(name)) if name is not None else None
     store = Store.default()
     made = import_model(_foreign(model), store, WorkProgress, named, copy=copy)
-    store_notices(store.root, store.models())
     reports.show_imported(made, as_json)
 
 
@@ -166,8 +164,7 @@ def asking(yes: bool, accept_licence: bool) -> Agree:
 def _wanted(model: str, quant: str | None) -> Wanted:
     """What is to be pulled. UsageError for what is no name, DataError for one that the catalog does not know."""
     from minichat import models
-    from minichat.making import DEMO
-    from minichat.manifest import ModelName
+    from minichat.manifest import DEMO, ModelName
     from minichat.store import Store
 
     if models.is_path(model):

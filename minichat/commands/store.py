@@ -51,16 +51,12 @@ def rm(
 ) -> None:
     """Remove models from the store. A file goes with the last name that stands for it."""
     from minichat import reports
-    from minichat.licences import store_notices
     from minichat.models import stored_name
     from minichat.store import Store
 
     store = Store.default()
-    try:
-        for model in models:
-            reports.show_removed(store.remove(stored_name(model, store)))
-    finally:
-        store_notices(store.root, store.models())
+    for model in models:
+        reports.show_removed(store.remove(stored_name(model, store)))
 
 
 @app.command(
@@ -72,16 +68,13 @@ def cp(
 ) -> None:
     """Give a model in the store a second name; the file itself is shared."""
     from minichat import making, reports
-    from minichat.licences import store_notices
     from minichat.manifest import ModelName
     from minichat.models import stored_name
     from minichat.store import Store
 
     store = Store.default()
     named = making.check_free(ModelName.parse(destination))
-    copied = store.copy(stored_name(source, store), named)
-    store_notices(store.root, store.models())
-    reports.show_copied(copied)
+    reports.show_copied(store.copy(stored_name(source, store), named))
 
 
 @app.command(
