@@ -1,6 +1,9 @@
 """Weights read over the net while they are converted: the same bytes as from the disk. About 15 seconds."""
 
+import errno
+import os
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from convert.checkpoint import wanted_files
 from convert.files import WeightFiles
 from convert.pipeline import convert
 from convert.provenance import find_provenance
+from convert.report import Progress
 from convert.resume import discard
 from convert.sources import SourceMismatch
 from minichat.hub.lookup import Repo, look_up
@@ -121,9 +125,65 @@ def test_a_file_that_is_on_this_disk(server: HubServer, repo: Repo, hub: Hub, tm
     assert files.read(a, 2000, 1000) == DATA[2000:3000]
     files.close()
     assert server.sent("a.safetensors") == 0
-    (tmp_path / "cached").unlink()
-    with pytest.raises(CheckpointError):
-        files.read(a, 0, 10)
+
+
+@pytest.mark.parametrize("at", [0, 1, 300_000, 999_999])
+@pytest.mark.parametrize("how", ["cut", "removed", "unreadable"])
+def test_a_file_on_this_disk_that_fails_is_read_from_the_hub(
+    server: HubServer, repo: Repo, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, how: str
+) -> None:
+    """From the byte on that cannot be had, in one stream; whatever stands before and behind it."""
+    cached, folder = tmp_path / "cached", tmp_path / "nowhere"
+    a, b = folder / "a.safetensors", folder / "b.safetensors"
+    content = {a: DATA, b: DATA[::-1]}
+    read = os.read
+
+    def failing(handle: int, n_bytes: int) -> bytes:
+        if cached.exists() and os.path.samestat(os.fstat(handle), cached.stat()):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(handle, n_bytes)
+
+    for announced in (
+        [(a, 0, len(DATA)), (b, 0, 400_000)],
+        [(b, 0, 300_000), (a, 0, len(DATA)), (b, 300_000, 400_000)],
+    ):
+        cached.write_bytes(DATA)
+        server.log.clear()
+        files = RemoteWeights(hub, repo, folder, {a.name: cached}, window=1 << 17)
+        files.announce(announced)
+        with monkeypatch.context() as patch:
+            for path, begin, end in announced:
+                while begin < end:
+                    if (path, begin) == (a, at):
+                        patch.setattr(os, "read", failing) if how == "unreadable" else None
+                        os.truncate(cached, at) if how == "cut" else None
+                        files.close() if how == "removed" else None  # what was announced counts no more
+                        cached.unlink() if how == "removed" else None
+                    stop = at if path == a and begin < at else end
+                    n_bytes = min(stop - begin, 70_000)
+                    assert files.read(path, begin, n_bytes) == content[path][begin : begin + n_bytes]
+                    begin += n_bytes
+            assert files.read(a, 5000, 100) == DATA[5000:5100]
+        files.close()
+        if how != "removed":
+            assert 0 < server.sent(a.name) <= len(DATA) - at + (2 << 15) + (1 << 17)
+            # the hub is asked in blocks of 16 KiB, and once more for what the first stream had under way
+            assert len(server.requests("cdn")) <= (len(DATA) - at + 400_000 + (2 << 17)) / (1 << 14) + 8
+
+
+def test_scales_of_a_file_that_fails_do_not_lose_the_place(repo: Repo, hub: Hub, tmp_path: Path) -> None:
+    cached, folder = tmp_path / "cached", tmp_path / "nowhere"
+    cached.write_bytes(DATA)
+    a, b = folder / "a.safetensors", folder / "b.safetensors"
+    files = RemoteWeights(hub, repo, folder, {a.name: cached}, window=1 << 17)
+    files.announce([(b, 0, len(DATA)), (a, 0, len(DATA))])
+    assert files.read(b, 0, 200_001) == DATA[::-1][:200_001]
+    os.truncate(cached, 10)
+    assert files.read(a, 5000, 100) == DATA[5000:5100]
+    assert files.read(b, 200_001, 100_000) == DATA[::-1][200_001:300_001]
+    assert files.read(b, 300_001, len(DATA) - 300_001) == DATA[::-1][300_001:]
+    assert files.read(a, 0, len(DATA)) == DATA
+    files.close()
 
 
 def test_after_an_error_nothing_comes_from_the_wrong_place(server: HubServer, repo: Repo, tmp_path: Path) -> None:
@@ -171,6 +231,26 @@ def test_a_conversion_over_the_net_gives_the_same_bytes(
                 <= server.sent(file.name)
                 <= file.size_bytes + (4 << 15 if checkpoint == SHARDED else 1 << 20)
             )
+
+
+def test_a_conversion_of_a_file_that_is_cut_meanwhile(server: HubServer, hub: Hub, tmp_path: Path) -> None:
+    server.add("org/model", SHARDED)
+    repo = look_up("org/model")
+    folder = described(hub, repo, tmp_path / "model")
+    second = SHARDED / "model-00002-of-00003.safetensors"
+    cached = Path(shutil.copy(second, tmp_path / "cached"))
+    total = sum(path.stat().st_size for path in SHARDED.glob("*.safetensors"))
+
+    def cut(progress: Progress) -> None:
+        if progress.source_done_bytes > total / 2:
+            os.truncate(cached, 0)
+
+    files, origin = RemoteWeights(hub, repo, folder, {second.name: cached}), find_provenance(folder)
+    convert(folder, tmp_path / "a.gguf", "q8_0", files=files, provenance=origin, name="m", threads=1, on_progress=cut)
+    files.close()
+    assert 0 < server.sent(second.name) < second.stat().st_size
+    convert(SHARDED, tmp_path / "local.gguf", "q8_0", provenance=origin, name="m", threads=1)
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "local.gguf").read_bytes()
 
 
 @pytest.mark.parametrize(("checkpoint", "n_transfers"), [(SHARDED, 20), (FP8, 10)])

@@ -2,7 +2,8 @@
 
 What is announced comes through one stream, several ranges in flight, from front to back. What is read between (headers,
 the scales of a chunk's rows, a head to be compared) comes through a cache of small blocks, so that scales that are read
-a few rows at a time do not cost a request each. Files that are on this disk already may be read from there.
+a few rows at a time do not cost a request each. Files that are on this disk already may be read from there; they are
+another program's, which may cut or remove them at any time: one that fails is read from the hub from there on.
 
 What is announced is whole files, whose sha256 the conversion compares with the hub's. What is read between goes into no
 hash; so it is fetched twice, cut in two ways, and compared.
@@ -42,7 +43,7 @@ class RemoteWeights:
         self._window = window
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()  # (file, number) -> content
         self._stream: Stream | None = None
-        self._ranges: deque[tuple[Path, int, int]] = deque()  # what the stream has still to bring
+        self._ranges: deque[tuple[Path, int, int]] = deque()  # what was announced, and not yet read
         self._rest = memoryview(b"")  # of the piece that it brought last
 
     def names(self) -> list[str]:
@@ -54,11 +55,10 @@ class RemoteWeights:
     def announce(self, ranges: Sequence[tuple[Path, int, int]]) -> None:
         """The stream begins at once. Files on this disk are no part of it."""
         self._end_stream()
-        remote = [(path, begin, end) for path, begin, end in ranges if path not in self._local_paths and begin < end]
-        if remote:
-            asked = [(self._file(path), begin, end) for path, begin, end in remote]
+        self._ranges = deque(announced for announced in ranges if announced[1] < announced[2])
+        asked = [(self._file(path), begin, end) for path, begin, end in self._ranges if path not in self._local_paths]
+        if asked:
             self._stream = self._hub.stream(self._repo, asked, self._window)
-            self._ranges.extend(remote)
 
     def read(self, path: Path, offset: int, n_bytes: int) -> bytes:
         """NetworkError if the hub fails, DataError if it refuses, CheckpointError if the file is not so long."""
@@ -67,12 +67,10 @@ class RemoteWeights:
             raise CheckpointError(f"{path} ends at {file.size_bytes:,} bytes: it is cut short; fetch it again")
         if not n_bytes:
             return b""
-        if path in self._local_paths:
-            return self._local.read(self._local_paths[path], offset, n_bytes)
-        if self._stream is not None and self._ranges:
-            next_path, begin, end = self._ranges[0]
-            if path == next_path and offset == begin and offset + n_bytes <= end:
-                return self._read_on(self._stream, n_bytes)
+        if path in self._local_paths and (data := self._read_local(path, offset, n_bytes)) is not None:
+            return data
+        if self._stream is not None and self._is_next(path, offset, n_bytes):
+            return self._read_on(self._stream, n_bytes)
         if n_bytes > _MAX_CACHED_BYTES:
             return self._fetch(file, offset, offset + n_bytes)
         return self._read_cached(file, offset, n_bytes)
@@ -88,6 +86,30 @@ class RemoteWeights:
             raise CheckpointError(f"{self._repo.id} has no file of weights {clean_line(os.fspath(path.name))}")
         return file
 
+    def _read_local(self, path: Path, offset: int, n_bytes: int) -> bytes | None:
+        """From this disk. None if that fails: the file is the hub's then, and the stream brings what is left of it."""
+        try:
+            data = self._local.read(self._local_paths[path], offset, n_bytes)
+        except CheckpointError:
+            del self._local_paths[path]
+            self.announce(list(self._ranges))
+            return None
+        if self._is_next(path, offset, n_bytes):
+            self._pass(n_bytes)
+        return data
+
+    def _is_next(self, path: Path, offset: int, n_bytes: int) -> bool:
+        """Whether it is what was announced to be read now."""
+        if not self._ranges:
+            return False
+        next_path, begin, end = self._ranges[0]
+        return path == next_path and offset == begin and offset + n_bytes <= end
+
+    def _pass(self, n_bytes: int) -> None:
+        path, begin, end = self._ranges.popleft()
+        if begin + n_bytes < end:
+            self._ranges.appendleft((path, begin + n_bytes, end))
+
     def _read_on(self, stream: Stream, n_bytes: int) -> bytes:
         """The next bytes of the stream."""
         parts, lacking = [], n_bytes
@@ -101,9 +123,7 @@ class RemoteWeights:
         except BaseException:  # what has come is lost: nothing may be read from this stream any more
             self._end_stream()
             raise
-        path, begin, end = self._ranges.popleft()
-        if begin + n_bytes < end:
-            self._ranges.appendleft((path, begin + n_bytes, end))
+        self._pass(n_bytes)
         return b"".join(parts)
 
     def _read_cached(self, file: RemoteFile, offset: int, n_bytes: int) -> bytes:
