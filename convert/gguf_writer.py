@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from convert.digest import sha256_of_descriptor
-from convert.gguf_file import ARRAY, BOOL, F32, FORMATS, I32, MAGIC, STRING, U32, TensorInfo, padded
+from convert.gguf_file import TensorInfo, padded
+from convert.gguf_keys import ARRAY, BOOL, F32, FORMATS, I32, MAGIC, STRING, U32
 from quant.types import QuantType
 
 _VERSION = 3

@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
+from minichat.hub.body import Body
 from minichat.hub.connection import Leash
 from minichat.hub.patience import Patience, Pause, TransientError, Tries
-from minichat.hub.source import Body, Source
+from minichat.hub.source import Source
 from quant.errors import NetworkError
 
 _LOOK_UP_S = 0.2  # so often a waiting thread looks up: where signals do not end a wait (Windows), Ctrl-C gets through
