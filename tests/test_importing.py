@@ -8,14 +8,13 @@ import os
 import random
 import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import gguf_samples
 import pytest
 from program import minichat
+from shown import Work
 
 from convert import gguf_writer as w
 from minichat import place as placing
@@ -33,22 +32,6 @@ from minichat.wanted import name_of_repo
 from quant.errors import DataError, GgufError, StorageError
 
 REPO = "mistralai/Ministral-8B-Instruct-2410"
-
-
-class Work:
-    def __init__(self) -> None:
-        self.updates: list[tuple[int, int]] = []
-        self.notes: list[str] = []
-
-    @contextmanager
-    def __call__(self, title: str) -> Iterator[Work]:
-        yield self
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None:
-        self.updates.append((done_bytes, total_bytes))
 
 
 @pytest.fixture

@@ -12,31 +12,12 @@ from pathlib import Path
 import pytest
 from checkpoints import SHARDED
 from program import start
+from shown import Work
 
 from minichat import making, models
 from minichat.manifest import ModelName
 from minichat.store import Store
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
-
-
-class Work:
-    """Counts conversions instead of showing them."""
-
-    def __init__(self) -> None:
-        self.titles: list[str] = []
-        self.updates: list[tuple[int, int]] = []
-        self.notes: list[str] = []
-
-    @contextmanager
-    def __call__(self, title: str) -> Iterator[Work]:
-        self.titles.append(title)
-        yield self
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None:
-        self.updates.append((done_bytes, total_bytes))
 
 
 @pytest.fixture

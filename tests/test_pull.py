@@ -18,6 +18,7 @@ import pytest
 from checkpoints import SHARDED, config, write_checkpoint
 from hub_server import HubServer, Request
 from program import PROMPT, Terminal, fails, minichat, start
+from shown import Work
 
 from convert.pipeline import convert
 from convert.provenance import find_provenance
@@ -34,32 +35,6 @@ from quant.errors import DataError, NetworkError, UsageError
 SMALL3, MINISTRAL = "mistralai/Mistral-Small-24B-Instruct-2501", "mistralai/Ministral-8B-Instruct-2410"
 OPTIONS = ConvertOptions()
 RESEARCH_CARD = b"---\nlicense: other\nlicense_name: mrl\n---\nFor research.\n"
-
-
-class Work:
-    """What was shown."""
-
-    def __init__(self) -> None:
-        self.titles: list[str] = []
-        self.notes: list[str] = []
-        self.last = (0, 0)
-
-    def __call__(self, title: str) -> Work:
-        self.titles.append(title)
-        return self
-
-    def __enter__(self) -> Work:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None:
-        assert 0 <= done_bytes <= total_bytes
-        self.last = (done_bytes, total_bytes)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import gguf_samples
 import pytest
 from hub_server import HubServer, listing
 from program import fails
+from shown import Work
 
 import minichat.gguf_model as model_module
 import minichat.hub.transfer as transfer_module
@@ -36,7 +36,7 @@ from minichat.pull import Source, find_grid, pull
 from minichat.store import Store
 from minichat.verification import verify
 from minichat.wanted import Wanted, from_address
-from quant.errors import DataError, GgufError, MinichatError, NetworkError, StorageError, UsageError
+from quant.errors import DataError, DiskFullError, GgufError, MinichatError, NetworkError, StorageError, UsageError
 from quant.types import by_name
 
 REPO, FILE = "someone/Small-GGUF", "Small-Q4_K_M.gguf"
@@ -56,24 +56,6 @@ METADATA = {
 
 class StopError(Exception):
     pass
-
-
-class Work:
-    def __init__(self) -> None:
-        self.titles: list[str] = []
-        self.updates: list[tuple[int, int]] = []
-        self.notes: list[str] = []
-
-    @contextmanager
-    def __call__(self, title: str) -> Iterator[Work]:
-        self.titles.append(title)
-        yield self
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None:
-        self.updates.append((done_bytes, total_bytes))
 
 
 def gguf(seed: int = 0, rows: int = 1000, **more: w.Value) -> bytes:
@@ -360,6 +342,9 @@ def test_a_licence_that_binds_is_asked_for_and_goes_with_the_model(hub: HubServe
     made = pull(wanted("a/bound"), store, Work(), asking(yes=True, accept_licence=True), ConvertOptions()).manifest
     assert (made.licence, made.licence_name, made.notice) == (MRL, MRL_NAME, MRL_NOTICE)
     assert MRL_NOTICE in (store.root / "NOTICE").read_text()
+    (store.root / "NOTICE").unlink()
+    assert pulled("a/bound") == made  # which is here already
+    assert MRL_NOTICE in (store.root / "NOTICE").read_text()
 
 
 def test_a_licence_that_only_the_file_tells_of(tmp_path: Path) -> None:
@@ -477,6 +462,26 @@ def test_a_home_that_is_no_folder(hub: HubServer, tmp_path: Path, monkeypatch: p
     (tmp_path / "file").touch()
     monkeypatch.setenv("MINICHAT_HOME", str(tmp_path / "file"))
     refused(StorageError, f"{tmp_path}/file/models cannot be written")
+
+
+@pytest.mark.parametrize("error", [StorageError, DiskFullError])
+def test_what_has_come_is_kept_unless_the_disk_is_full(
+    hub: HubServer, store: Store, monkeypatch: pytest.MonkeyPatch, data: bytes, error: type[StorageError]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error("a.json cannot be written: it is so")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "add", refuse)
+        says = (
+            "it is so$" if error is DiskFullError else "it is so; 1.2 MB are kept: the same command goes on from there"
+        )
+        with pytest.raises(error, match=says):
+            pulled()
+    assert len(store.partials()) == (error is StorageError)
+    before = hub.sent(FILE)
+    assert store.path(pulled()).read_bytes() == data
+    assert (hub.sent(FILE) - before < len(data)) == (error is StorageError)
 
 
 def test_a_file_in_place_needs_no_room(

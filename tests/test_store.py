@@ -15,6 +15,7 @@ import pytest
 from convert import lock
 from minichat.home import home
 from minichat.manifest import Manifest, ModelName
+from minichat.names import Names
 from minichat.store import Removed, Store
 from quant.errors import DataError, DiskFullError, StorageError, UsageError
 
@@ -324,22 +325,21 @@ def test_a_notice_that_finds_no_place_undoes_nothing(store: Store) -> None:
     assert "small:q4_K_M" in notices(store)
 
 
-def test_notices_tell_of_what_others_have_added_meanwhile(store: Store) -> None:
-    """Many who change names at once: the last one's list is not older than the models."""
+def test_notices_are_written_while_nobody_else_changes_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever looked at the models first might write last."""
+    told: list[list[str]] = []
 
-    def make(number: int) -> None:
-        for tag in range(8):
-            blob = f"sha256-{number * 8 + tag:064x}"
-            add(store, replace(MANIFEST, name=f"m{number}", tag=f"t{tag}", blob=blob, notice="Terms"))
-        store.remove(ModelName(f"m{number}", "t0"))
+    def checked(root: Path, names: Names) -> None:
+        with pytest.raises(lock.LockedError), lock.claimed(root / "lock"):
+            pass
+        told.append([m.full_name for m in names.models()])
 
-    makers = [threading.Thread(target=make, args=(number,)) for number in range(3)]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join()
-    told = sorted(line.split()[0] for line in notices(store).splitlines()[2:])
-    assert told == sorted(m.full_name for m in store.models()) and len(told) == 21
+    monkeypatch.setattr("minichat.store.write_notices", checked)
+    add(store, MANIFEST)
+    store.copy(SMALL, ModelName("twin", "best"))
+    store.remove(SMALL)
+    store.mend_notices()
+    assert told == [["small:q4_K_M"], ["small:q4_K_M", "twin:best"], ["twin:best"], ["twin:best"]]
 
 
 def test_partial_work_has_one_owner(store: Store) -> None:
