@@ -7,32 +7,48 @@ NOTICE that cannot be written is no obstacle: the next change writes it.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from convert.publish import published
+from convert.publish import hidden_name, published
 from minichat.folders import read_plain
 from minichat.manifest import Manifest
 from minichat.names import Names
 from minichat.terminal.sanitize import clean_line
 from quant.errors import StorageError
 
-_FILE = "NOTICE"
 
+class Notices:
+    """The file of a store whose folder is `root`; to be written by who is inside `Store.changing`."""
 
-def write_notices(root: Path, names: Names) -> None:
-    """Writes ROOT/NOTICE: the notices, each with the models that it is of; no file if no model has one.
+    def __init__(self, root: Path, names: Names) -> None:
+        self.path = root / "NOTICE"
+        self._names = names
 
-    root: the store's folder. Only inside `Store.changing`. Never raises: what was changed is changed all the same.
-    """
-    path = root / _FILE
-    with contextlib.suppress(OSError, StorageError):
-        text = notice_text(names.models()).encode()
-        if not text:
-            path.unlink(missing_ok=True)
-        elif not _holds(path, text):
-            with published(path) as out:
-                out.write(text)
+    def write(self) -> None:
+        """The notices, each with the models that it is of; no file if no model has one.
+
+        Never raises: what was changed is changed all the same.
+        """
+        with contextlib.suppress(OSError, StorageError):
+            text = notice_text(self._names.models()).encode()
+            if not text:
+                self.path.unlink(missing_ok=True)
+            elif not self._holds(text):
+                with published(self.path) as out:
+                    out.write(text)
+
+    def half_written(self) -> list[Path]:
+        """What a killed process was writing."""
+        part = hidden_name(self.path, "part")
+        return [part] if os.path.lexists(part) else []
+
+    def _holds(self, text: bytes) -> bool:
+        try:
+            return read_plain(self.path, len(text) + 1) == text
+        except OSError:
+            return False
 
 
 def notice_text(models: Iterable[Manifest]) -> str:
@@ -42,10 +58,3 @@ def notice_text(models: Iterable[Manifest]) -> str:
         if model.notice:
             by_notice.setdefault(clean_line(model.notice), []).append(f"    {model.full_name}  blobs/{model.blob}\n")
     return "\n".join("".join((f"{notice}\n\n", *sorted(names))) for notice, names in sorted(by_notice.items()))
-
-
-def _holds(path: Path, text: bytes) -> bool:
-    try:
-        return read_plain(path, len(text) + 1) == text
-    except OSError:
-        return False

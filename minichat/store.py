@@ -35,7 +35,7 @@ from minichat.home import home
 from minichat.last_used import LastUsed
 from minichat.manifest import Manifest, ModelName
 from minichat.names import Names
-from minichat.notices import write_notices
+from minichat.notices import Notices
 from minichat.working import Partial, empty, fresh_folder, in_turn, kept_folder, partials, remove_unheld
 from quant.errors import DataError, StorageError
 
@@ -57,6 +57,7 @@ class Store:
         self.root = root
         self._blobs = Blobs(root / "blobs")
         self._names = Names(root / "manifests")
+        self._notices = Notices(root, self._names)
         self._last_used = LastUsed(root / "used")
 
     @classmethod
@@ -152,7 +153,7 @@ class Store:
                 raise
             with contextlib.suppress(OSError):  # it is gone already where a file can have no two names
                 unlink(file)
-            write_notices(self.root, self._names)
+            self._notices.write()
         return self._blobs.path(manifest.blob)
 
     def copy(self, source: ModelName, destination: ModelName) -> Manifest:
@@ -162,7 +163,7 @@ class Store:
             found = self.get(source)
             named = replace(found, name=destination.name, tag=destination.tag or found.tag)
             self._name(named)
-            write_notices(self.root, self._names)
+            self._notices.write()
         return named
 
     def remove(self, wanted: ModelName) -> Removed:
@@ -182,13 +183,13 @@ class Store:
             self._forget(self.manifest_path(ModelName(found.name, found.tag)))
             shared_with = tuple(m.full_name for m in self.models() if m.blob == found.blob)
             freed_bytes = self._drop_blob(found.blob)
-            write_notices(self.root, self._names)
+            self._notices.write()
             return Removed(found.full_name, freed_bytes, shared_with, linked)
 
     def mend_notices(self) -> None:
         """Writes the notices of the licences once more, if they are not there as they should be, and can be."""
         with contextlib.suppress(StorageError), self.changing():
-            write_notices(self.root, self._names)
+            self._notices.write()
 
     def touch_used(self, manifest: Manifest) -> None:
         """Writes down that a model is being used now, if that can be written."""
@@ -217,8 +218,8 @@ class Store:
         return self._blobs.others(named) if len(named) == len(entries) else []
 
     def half_written(self) -> list[Path]:
-        """Manifests and names of blobs that were being written; by nobody any more, for who is inside `changing`."""
-        return self._names.half_written() + self._blobs.half_named()
+        """Manifests, names of blobs, notices that were being written; by nobody any more, for who is in `changing`."""
+        return self._names.half_written() + self._blobs.half_named() + self._notices.half_written()
 
     def sweep(self) -> None:
         """Removes what killed processes have left, but for partial work. Only inside `changing`; OSError passes."""

@@ -15,7 +15,7 @@ import pytest
 from convert import lock
 from minichat.home import home
 from minichat.manifest import Manifest, ModelName
-from minichat.names import Names
+from minichat.notices import Notices
 from minichat.store import Removed, Store
 from quant.errors import DataError, DiskFullError, StorageError, UsageError
 
@@ -142,6 +142,7 @@ def test_what_killed_processes_left_is_swept_and_what_is_in_use_is_not(store: St
         (store.root / path).parent.mkdir(parents=True, exist_ok=True)
         (store.root / path).write_bytes(b"x")
     (store.root / "manifests/small/.q8_0.json.part").write_bytes(b"{")
+    (store.root / ".NOTICE.part").write_bytes(b"Und")
     (store.root / "blobs" / NO_BLOB).write_bytes(b"named by nobody")
     with store.incoming(ModelName("other", "q8_0")) as other:
         (other / "model.gguf").write_bytes(b"half")
@@ -329,12 +330,12 @@ def test_notices_are_written_while_nobody_else_changes_names(store: Store, monke
     """Else whoever looked at the models first might write last."""
     told: list[list[str]] = []
 
-    def checked(root: Path, names: Names) -> None:
-        with pytest.raises(lock.LockedError), lock.claimed(root / "lock"):
+    def checked(_: Notices) -> None:
+        with pytest.raises(lock.LockedError), lock.claimed(store.root / "lock"):
             pass
-        told.append([m.full_name for m in names.models()])
+        told.append([m.full_name for m in store.models()])
 
-    monkeypatch.setattr("minichat.store.write_notices", checked)
+    monkeypatch.setattr(Notices, "write", checked)
     add(store, MANIFEST)
     store.copy(SMALL, ModelName("twin", "best"))
     store.remove(SMALL)
