@@ -1,19 +1,22 @@
 """A GGUF file from elsewhere, on its way into the store: whether it is a model, and what is written down of it.
 
-Metadata may hold anything: what is not of its kind counts as missing. Pure.
+Metadata may hold anything: what is not of its kind counts as missing.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convert.provenance import MRL, MRL_NAME, MRL_NOTICE
+from minichat.folders import read_plain
 from minichat.gguf_names import quant_of
-from minichat.licences import terms_of
+from minichat.licences import Licensed, terms_of
 from minichat.manifest import Manifest, ModelName
 from quant.errors import GgufError
 from quant.types import target_by_file_type
@@ -26,6 +29,8 @@ _MODEL_KINDS = ("model", None)
 _IMAGES = "clip"
 _MAX_TEXT = 4096  # characters of what goes into a manifest
 _MAX_CONTEXT = 1 << 40
+_HEAD_BYTES = 64 << 10  # more than the keys before the vocabulary take
+_LICENCE_KEYS = ("general.license", "general.license.name", "general.license.link", "minichat.notice")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,19 @@ def check_model(header: GgufHeader, what: str) -> None:
     refuse_parts(header.metadata, what)
     if not header.tensors or TOKENS_KEY not in header.metadata:
         raise GgufError(f"{what} holds no language model: it has {'no vocabulary' if header.tensors else 'no weights'}")
+
+
+def licensed_file(name: str, path: Path) -> Licensed:
+    """What the first bytes of a GGUF file say of its licence: nothing, if they cannot be read."""
+    from convert.gguf_file import read_leading_keys
+
+    try:
+        head, size_bytes = read_plain(path, _HEAD_BYTES), path.stat().st_size
+        metadata = read_leading_keys(head, size_bytes, name).metadata
+    except (OSError, GgufError):  # whoever loads it says why
+        return Licensed(name, None, None, None)
+    told = [value for key in _LICENCE_KEYS if isinstance(value := metadata.get(key), str)]
+    return Licensed(name, " ".join(told)[:_MAX_TEXT], None, None, f"head-{hashlib.sha256(head).hexdigest()}")
 
 
 def told_target(metadata: Mapping[str, Any]) -> str | None:

@@ -383,6 +383,10 @@ def test_a_research_licence_is_asked_for_once(hub: HubServer, tmp_path: Path) ->
     other = Path(shutil.copytree(folder, tmp_path / "fine-tune"))
     assert minichat("convert", other, "-q", "q8_0").returncode == 0
     fails(2, "--accept-licence", "run", "fine-tune:q8_0", "Hi")
+    assert minichat("convert", other, "-q", "q8_0", "-o", tmp_path / "file.gguf").returncode == 0
+    fails(2, "--accept-licence", "run", tmp_path / "file.gguf", "Hi")
+    for accepting in (["--accept-licence"], []):  # asked for once
+        assert minichat("run", tmp_path / "file.gguf", "Hi", "--max-tokens", "1", *accepting).returncode == 0
     assert "allows personal" in minichat("show", "ministral", "--license").stdout
 
 

@@ -131,10 +131,11 @@ def _device(name: str) -> Device:
 
 def use(model: Model, accept_licence: bool) -> None:
     """What comes before a model's use: its licence, and when it was used last."""
-    if model.manifest is None:
-        return
+    from minichat.gguf_model import licensed_file
     from minichat.licences import Licensed, ask_once
     from minichat.store import Store
 
-    ask_once(Licensed.of(model.manifest), accept_licence)
-    Store.default().touch_used(model.manifest)
+    manifest = model.manifest
+    ask_once(Licensed.of(manifest) if manifest else licensed_file(model.name, model.path), accept_licence)
+    if manifest:
+        Store.default().touch_used(manifest)
