@@ -47,7 +47,7 @@ def resolve(text: str, store: Store, show_work: ShowWork, fetch: Fetch | None = 
     fetching raise.
     """
     if is_path(text):
-        return _from_path(_expanded(text), store, show_work)
+        return _from_path(expanded(text), store, show_work)
     if (wanted := on_hub(text)) is not None:
         return _stored(_from_hub(wanted, store, fetch), store)
     name = ModelName.parse(text)
@@ -184,7 +184,7 @@ def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Manifest:
     return converted(folder, ModelName(DEMO), target, store, show_work)
 
 
-def _expanded(text: str) -> Path:
+def expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

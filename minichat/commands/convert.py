@@ -92,7 +92,7 @@ def convert(
 def _folder(source: str) -> Path:
     from minichat import making, models
 
-    folder = Path(source).expanduser()
+    folder = models.expanded(source)
     if not models.is_there(folder):
         raise models.missing(folder, "folder")
     if not folder.is_dir():

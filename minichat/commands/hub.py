@@ -180,12 +180,11 @@ def _wanted(model: str, quant: str | None) -> Wanted:
 
 def _foreign(model: str) -> Foreign:
     """The one model of another program, or file, that is meant."""
-    from pathlib import Path
-
     from minichat import elsewhere
+    from minichat.models import expanded, is_there
 
-    if model.lower().endswith(".gguf") and Path(model).expanduser().exists():
-        return elsewhere.at(Path(model))
+    if model.lower().endswith(".gguf") and is_there(path := expanded(model)):
+        return elsewhere.at(path)
     named = elsewhere.named(model, elsewhere.found())
     if not named:
         raise DataError(f"no program here has a model {model!r}: `minichat import` lists what there is")
