@@ -10,6 +10,7 @@ import errno
 import random
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,13 +185,16 @@ def test_a_small_disk_that_fills(home: Home, hub: HubServer, tmp_path: Path) -> 
         (disk / "ballast").write_bytes(bytes(20 << 20))
 
         store = Store(disk / "home" / "models")
+        filling, is_over = threading.Lock(), False
 
         def pull(command: tuple[str, ...]) -> Outcome:
             return home.crashes.run(disk / "home", *command, fault=NO_FAULT, hub=hub.url)
 
         def fill(request: Request) -> None:
             """Another program takes what is left of the disk, while the transfer is under way."""
-            if request.host == "cdn" and hub.sent("large-Q4_0.gguf") > 4 << 20:
+            with filling:
+                if request.host != "cdn" or is_over or hub.sent("large-Q4_0.gguf") < 4 << 20:
+                    return
                 with contextlib.suppress(OSError), (disk / "other").open("ab", buffering=0) as file:
                     while file.write(bytes(1 << 18)):
                         pass
@@ -206,6 +210,8 @@ def test_a_small_disk_that_fills(home: Home, hub: HubServer, tmp_path: Path) -> 
         check_old()
         hub.after = fill
         filled = pull(PULL_QUARTER)
+        with filling:
+            is_over = True
         hub.after = lambda _: None
         assert filled.code == 5, filled
         assert "disk is full" in filled.stderr
