@@ -20,7 +20,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	@rm -f .venv/tested
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 	@touch .venv/tested
 
 # The tests again only if a file is newer than their last success.

@@ -25,7 +25,7 @@ from convert.plan import Plan, make_plan
 from convert.provenance import Provenance, find_provenance, folder_name
 from convert.publish import check_destination, published
 from convert.recorder import Recorder
-from convert.report import Progress, Report, TensorReport
+from convert.report import CHECKING, Progress, Report, TensorReport
 from convert.resume import Begun, resumed
 from convert.safetensors_file import SourceTensor
 from convert.sizes import sizes_of
@@ -166,7 +166,7 @@ def _checked(
     def checked(mark: Mark) -> None:
         if on_progress is not None:
             read_bytes = sum(sizes[: mark.at[0]]) + mark.at[1]
-            told = "checking what is there"
+            told = CHECKING
             on_progress(Progress(mark.written, plan.layout.file_bytes, told, "", read_bytes, sum(sizes)))
 
     return checked

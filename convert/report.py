@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+CHECKING = "checking what is there"  # in the place of a tensor, while an earlier run's work is read again
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -70,12 +70,16 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
     from minichat.hub.transfer import Hub
 
     with Hub() as hub:
-        source = find_source(hub, wanted, options)
+        with show_work(f"asking the hub for {wanted.title}") as work:
+            work.update(0, 0, "")
+            source = find_source(hub, wanted, options)
         here = find_here(store, wanted)
-        if here is not None and here.source_stamp == source.stamp:
-            show_work.note(f"{here.full_name} is here already, as it is on the hub")
+        if here is not None and here.source_stamp == source.stamp and not options.measure:
             _tidy(store, here, show_work)
             store.mend_notices()
+            if wanted.name is not None and store.find(wanted.name) != here:
+                here = store.copy(ModelName(here.name, here.tag), wanted.name)  # it is here by another name
+            show_work.note(f"{here.full_name} is here already, as it is on the hub")
             return Converted(here)
         name = _name(wanted, source, store)
         plan = source.plan(str(name), _partial(store, name))
@@ -83,16 +87,18 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
         agree(source, plan)
         made = None
         while made is None:
-            made = _made(source, wanted, store, name, show_work)
+            made = _made(source, wanted, store, name, show_work, options)
             name = _name(wanted, source, store)
     return made
 
 
-def _made(source: Source, wanted: Wanted, store: Store, name: ModelName, show_work: ShowWork) -> Converted | None:
+def _made(
+    source: Source, wanted: Wanted, store: Store, name: ModelName, show_work: ShowWork, options: ConvertOptions
+) -> Converted | None:
     """Fetches under `name`, once nobody else does; None if that is another model's name by then."""
     with store.partial(name, lambda: _note_waiting(name, show_work)) as folder:
         here = find_here(store, wanted)
-        if here is not None and here.source_stamp == source.stamp:
+        if here is not None and here.source_stamp == source.stamp and not options.measure:
             store.discard(folder)
             return Converted(here)
         if _name(wanted, source, store) != name:
@@ -220,9 +226,8 @@ def _fetched(
 
 
 def _kept(folder: Path) -> str:
-    """What there is to go on from; the disk may have set aside more for it."""
-    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return f"; {format_bytes(kept)} are kept: the same command goes on from there" if kept else ""
+    kept = any(path.is_file() for path in folder.rglob("*"))
+    return "; what has come is kept: the same command goes on from there" if kept else ""
 
 
 def _partial(store: Store, name: ModelName) -> Path | None:

@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING
 from convert.checkpoint import open_checkpoint, wanted_files
 from convert.config import read_config
 from convert.pipeline import convert, sizes
-from convert.provenance import find_provenance
+from convert.provenance import MRL, MRL_NAME, MRL_NOTICE, find_provenance
 from convert.publish import storage_errors
+from convert.report import CHECKING
 from convert.resume import on_disk, written
 from convert.sources import SourceMismatch
 from minichat.folders import remove_tree
 from minichat.home import home
 from minichat.hub.transfer import discard
 from minichat.hub.weights import RemoteWeights
-from minichat.licences import Licensed
+from minichat.licences import Licensed, terms_of
 from minichat.machine import available_bytes, free_bytes
 from minichat.making import Converted, ConvertOptions, manifest_of, remarks
 from minichat.manifest import ModelName
@@ -64,7 +65,8 @@ class Work:
         self._before[file.name] = file.size_bytes
 
     def converting(self, at: Progress) -> None:
-        self._shown.update(sum(self._before.values()) + at.source_done_bytes, self._total, at.hint or at.tensor)
+        show = self._shown.found if at.tensor == CHECKING else self._shown.update
+        show(sum(self._before.values()) + at.source_done_bytes, self._total, at.hint or at.tensor)
 
 
 class CheckpointSource:
@@ -242,7 +244,12 @@ class CheckpointSource:
 
     def _find_provenance(self, folder: Path) -> Provenance:
         told = {file.name: file.sha256 for file in (*self._weights, *self._tokenizers) if file.sha256}
-        return replace(find_provenance(folder), repo=self._repo.id, revision=self._repo.commit, hub_sha256=told)
+        found = replace(find_provenance(folder), repo=self._repo.id, revision=self._repo.commit, hub_sha256=told)
+        if found.licence is not None:
+            return found
+        if terms_of(self._repo.licence, self._repo.licence_name) is not None:
+            return replace(found, licence=MRL, licence_name=MRL_NAME, notice=MRL_NOTICE)
+        return replace(found, licence=self._repo.licence, licence_name=self._repo.licence_name)
 
 
 @contextlib.contextmanager

@@ -103,8 +103,12 @@ class GgufSource:
             if not file.is_symlink():
                 file.chmod(0o644)  # a kill while it was put into the store has left it complete and read-only
         with show_work(f"fetching {name}") as work:
-            total = self._file.size_bytes
-            self._hub.download(self._repo, self._file, file, lambda done: work.update(done, total, ""))
+            begun, total = _size(file), self._file.size_bytes
+
+            def on_bytes(done: int) -> None:
+                (work.found if done <= begun else work.update)(done, total, "")
+
+            self._hub.download(self._repo, self._file, file, on_bytes)
 
     def _took(self, local: Path, file: Path, show_work: ShowWork) -> bool:
         """Whether another program's file found its place here, and is what the hub has; else nothing is left of it."""

@@ -11,6 +11,10 @@ class Progress(Protocol):
 
     def update(self, done_bytes: int, total_bytes: int, detail: str) -> None: ...
 
+    def found(self, done_bytes: int, total_bytes: int, detail: str) -> None:
+        """So much was there before: it tells nothing of how fast the work is."""
+        ...
+
 
 class ShowWork(Protocol):
     """Begins to show a work of this title; `note` is a remark on the way to it."""

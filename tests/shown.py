@@ -21,6 +21,9 @@ class Work:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def found(self, done_bytes: int, total_bytes: int, detail: str) -> None:
+        self.update(done_bytes, total_bytes, detail)
+
     def update(self, done_bytes: int, total_bytes: int, detail: str) -> None:
         assert 0 <= done_bytes <= total_bytes, (done_bytes, total_bytes, detail)
         self.updates.append((done_bytes, total_bytes))

@@ -76,6 +76,7 @@ def test_the_same_bytes_as_fetched_and_converted(hub: HubServer, store: Store, t
     """Sharded bf16 to q4_K_M, the weights three times as large as what may lie on the disk beside the result."""
     shape = config(layers=4, hidden=1024, inner=4608, heads=16, kv_heads=4)
     folder = write_checkpoint(tmp_path / "Mistral-Small-24B-Instruct-2501", shape, shards=5)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     hub.add(SMALL3, folder)
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     peaks, before = [0], on_disk(store.root)
@@ -166,7 +167,7 @@ def test_what_is_here_is_not_fetched_again(hub: HubServer, store: Store, tmp_pat
     hub.add(SMALL3, folder)
     assert get("mistral-small:24b-q4_K_M", store, work) == first
     assert work.notes == [f"{first.full_name} is here already, as it is on the hub"]
-    assert work.titles == []
+    assert [title for title in work.titles if title.startswith("fetching")] == []
     (folder / "generation_config.json").write_text('{"temperature": 0.5}')
     commit = hub.add(SMALL3, folder)
     assert get("mistral-small", store).revision == commit
@@ -213,7 +214,7 @@ def test_an_interrupted_pull_goes_on(hub: HubServer, store: Store, tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         get("org/large:q8_0", store, leaves)
     assert store.models() == []
-    assert leaves.notes[-1].endswith(" are kept: the same command goes on from there")
+    assert leaves.notes[-1] == "what has come is kept: the same command goes on from there"
     before = hub.sent("model-00001-of-00002.safetensors") + hub.sent("model-00002-of-00002.safetensors")
     plans: list[Plan] = []
     made = pull(wanted("org/large:q8_0"), store, Work(), lambda _, plan: plans.append(plan), OPTIONS).manifest
@@ -284,6 +285,23 @@ def test_weights_in_another_programs_cache_are_read_there(hub: HubServer, store:
     (blobs / digest).write_bytes(data)  # it lies now, and the hub is asked
     assert get("mistral-small", Store(home / "third")).blob == first.blob
     assert hub.sent(name) > before
+
+
+def test_what_is_here_gets_the_name_that_is_asked_for(hub: HubServer) -> None:
+    """Without a second transfer; a report needs one."""
+    hub.add("org/model", SHARDED)
+    assert minichat("convert", "org/model", "-q", "q8_0", "--yes").stdout.startswith("model:q8_0")
+    before = hub.sent("model-00001-of-00003.safetensors")
+    assert minichat("convert", "org/model:q8_0", "--name", "mine:x", "--yes").stdout.startswith("mine:x")
+    assert hub.sent("model-00001-of-00003.safetensors") - before < 200_000  # the header
+    assert "mine:x" in minichat("list").stdout
+    assert "error at most" in minichat("convert", "org/model:q8_0", "--report", "--yes").stdout
+
+
+def test_convert_knows_the_catalog(hub: HubServer) -> None:
+    hub.add(SMALL3, SHARDED)
+    done = minichat("convert", "mistral-small", "-q", "q8_0", "--yes")
+    assert done.stdout.startswith("mistral-small:24b-instruct-2501-q8_0"), done.stderr
 
 
 def test_a_repo_with_ready_files_at_another_quantization(hub: HubServer, store: Store, tmp_path: Path) -> None:
@@ -451,7 +469,7 @@ def test_ctrl_c_keeps_what_has_arrived(hub: HubServer, home: Path, tmp_path: Pat
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=5)
     assert process.returncode == 130, said
-    assert b"are kept: the same command goes on" in said
+    assert b"what has come is kept: the same command goes on" in said
     assert "large:q8_0" in minichat("du").stdout
     assert minichat("list").stdout == ""
     assert "would be freed" in minichat("prune", "--dry-run").stdout

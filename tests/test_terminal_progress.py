@@ -163,3 +163,27 @@ def test_a_remark_that_cannot_be_written_is_none(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stderr", Gone(OSError(errno.EIO, "gone"), 0, True))
     WorkProgress.note("for research only")
     StatusLine().show("loading")
+
+
+def test_what_was_there_before_is_no_speed() -> None:
+    """A work that is taken up tells of the rate, the time left and the sum of what is new."""
+    pipe, clock = io.StringIO(), Clock()
+    with WorkProgress("fetching x", pipe, clock) as progress:
+        for done in range(0, 900_000_001, 100_000_000):  # read again, quickly
+            progress.found(done, 2_000_000_000, "checking")
+            clock.now_s += 0.2
+        for done in range(900_000_000, 2_000_000_001, 100_000_000):
+            progress.update(done, 2_000_000_000, "")
+            clock.now_s += 10
+    lines = pipe.getvalue().splitlines()
+    assert lines[1].startswith("fetching x  55%  1.1 GB of 2.0 GB  10.0 MB/s  1:30 left"), lines
+    assert lines[-1].startswith("fetching x: 1.1 GB in "), lines
+
+
+def test_work_without_a_measure_shows_its_title() -> None:
+    screen, clock = Screen(100, 24), Clock()
+    with WorkProgress("asking the hub for x", screen, clock) as progress:  # type: ignore[arg-type]
+        progress.update(0, 0)
+        assert screen.text() == ["asking the hub for x"]
+        clock.now_s += 30
+    assert screen.text() == []

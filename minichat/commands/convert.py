@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from minichat.wanted import Wanted
 
 app = typer.Typer()
+_NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,95}", re.ASCII)  # what may stand in the catalog
 
 
 @app.command(
@@ -38,7 +40,9 @@ def convert(
             help="A checkpoint folder, in Hugging Face's format or Mistral's own; or a repo of one on the hub.",
         ),
     ],
-    quant: Annotated[str, typer.Option("-q", "--quant", help=f"{', '.join(TARGET_NAMES)}.")] = "q4_K_M",
+    quant: Annotated[
+        str | None, typer.Option("-q", "--quant", help=f"{', '.join(TARGET_NAMES)}; q4_K_M if nothing is said.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write this file, not into the store.")] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME:TAG", help="The name in the store.")] = None,
     report: Annotated[
@@ -58,10 +62,10 @@ def convert(
     """Convert a checkpoint to a GGUF file, in one pass: into the store, or to a file with -o.
 
     Weights may be bf16, fp16, fp32, FP8 or int8, in one file or shards. Those of a repo on the hub are converted while
-    they arrive.
+    they arrive; into the store, an interruption loses nothing, and with -o it begins anew.
     """
-    from minichat import making, models, reports
-    from minichat.manifest import ModelName
+    from minichat import making, reports
+    from minichat.manifest import DEFAULT_TAG, ModelName
     from minichat.template import VERSIONS
     from quant.types import parse_target
 
@@ -71,12 +75,12 @@ def convert(
         raise UsageError("--output -: a GGUF file is written in place, not to a pipe: name a file")
     if template not in ("auto", "none", *VERSIONS):
         raise UsageError(f"--template {template}: one of auto, none, {', '.join(VERSIONS)}")
-    target = parse_target(quant).name
+    target = parse_target(quant or DEFAULT_TAG).name
     if output == Path():
         raise UsageError("--output is empty: name a file")
     named = making.check_free(ModelName.parse(name)) if name is not None else None
     options = making.ConvertOptions(threads, search, report, template)
-    if not models.is_path(source) and (wanted := models.on_hub(source, target)) is not None:
+    if (wanted := _on_hub(source, quant)) is not None:
         from minichat.commands.hub import asking
 
         made = _convert_repo(wanted, named, output, asking(yes, accept_licence), options)
@@ -87,6 +91,15 @@ def convert(
         reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, made.report, report, as_json)
     else:
         reports.show_converted(str(output), made.size_bytes, f"sha256-{made.sha256}", made, report, as_json)
+
+
+def _on_hub(source: str, quant: str | None) -> Wanted | None:
+    """What SOURCE means on the hub: an address, or a name of the catalog; None for what is, or should be, a folder."""
+    from minichat import models
+
+    if models.is_path(source) or models.is_there(Path(source)):
+        return None
+    return models.on_hub(source, quant) or (models.in_catalog(source, quant) if _NAME.fullmatch(source) else None)
 
 
 def _folder(source: str) -> Path:

@@ -23,10 +23,12 @@ app = typer.Typer()
 
 @app.command(
     short_help="Find models by name.",
-    epilog="\b\nExamples:\n  minichat search\n  minichat search small\n  minichat search nemo --json",
+    epilog="\b\nExamples:\n  minichat search\n  minichat search small\n  minichat search mistral 7b --json",
 )
 def search(
-    word: Annotated[str, typer.Argument(metavar="[WORD]", help="A part of a name. Without: the whole catalog.")] = "",
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD]...", help="Parts of a name. Without: the whole catalog.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find models by name: first those that minichat knows, then the repos of the Hugging Face hub."""
@@ -38,6 +40,7 @@ def search(
 
         return list(search_hub(text, limit))
 
+    word = " ".join(words or ())
     searching.show(word, searching.find(word, load_catalog(), ask_hub), as_json)
 
 

@@ -119,6 +119,7 @@ def du(as_json: JsonOption = False) -> None:
 )
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Remove without asking.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove what interrupted pulls and killed conversions have left, and files that no name stands for.
@@ -127,6 +128,12 @@ def prune(
     """
     from minichat import housekeeping, space
     from minichat.store import Store
+    from minichat.terminal.ask import can_ask, says_yes
 
     store = Store.default()
+    if not (dry_run or yes or as_json) and can_ask():
+        doomed = housekeeping.prune(store, dry_run=True)
+        space.show_pruned(doomed, True, len(store.damaged()), as_json)
+        if not doomed or not says_yes("Remove it?"):
+            return
     space.show_pruned(housekeeping.prune(store, dry_run=dry_run), dry_run, len(store.damaged()), as_json)

@@ -91,7 +91,7 @@ class WorkProgress:
         self._start_s = self._said_s = clock()
         self._said = False
         self._samples: deque[tuple[float, int]] = deque()
-        self._done = 0
+        self._done = self._found = 0
 
     @staticmethod
     def note(text: str) -> None:
@@ -112,12 +112,19 @@ class WorkProgress:
     ) -> None:
         self._status.clear()
         took_s = self._clock() - self._start_s
-        if kind is None and (self._said or (self._moves and took_s >= _WORTH_TELLING_S)):
-            rate = f" ({format_bytes(self._done / took_s)}/s)" if took_s > 0 else ""
-            self._writer.write(f"{self._title}: {format_bytes(self._done)} in {format_duration(took_s)}{rate}\n")
+        done = self._done - self._found
+        if kind is None and done and (self._said or (self._moves and took_s >= _WORTH_TELLING_S)):
+            rate = f" ({format_bytes(done / took_s)}/s)" if took_s > 0 else ""
+            self._writer.write(f"{self._title}: {format_bytes(done)} in {format_duration(took_s)}{rate}\n")
+
+    def found(self, done_bytes: int, total_bytes: int, detail: str = "") -> None:
+        """As `update`, with what was there before: rate and time left are told of what comes after it."""
+        self._samples.clear()
+        self._found = done_bytes
+        self.update(done_bytes, total_bytes, detail)
 
     def update(self, done_bytes: int, total_bytes: int, detail: str = "") -> None:
-        """May be called as often as you like."""
+        """May be called as often as you like. Without a total, only the title is shown."""
         now = self._clock()
         self._done = done_bytes
         if not self._samples or now - self._samples[-1][0] >= _REDRAW_S:
@@ -134,7 +141,9 @@ class WorkProgress:
         """As much as fits. The detail goes first, then the bar, the title's end, the sizes, the rate, the time left."""
         from rich.cells import cell_len
 
-        share = min(done / total, 1.0) if total > 0 else 0.0
+        if total <= 0:
+            return _cut(self._title, width)
+        share = min(done / total, 1.0)
         rate = self._rate()
         left = format_duration((total - done) / rate) + " left" if rate > 0 and total > done else ""
         full = int(share * _BAR_CELLS)
