@@ -76,4 +76,4 @@ def show_found(models: Sequence[Foreign], as_json: bool) -> None:
         say("no models of Hugging Face's tools, Ollama or LM Studio are on this disk", stream=sys.stderr)
     else:
         rows = [(m.name, format_bytes(m.size_bytes), m.program, "GGUF" if m.kind == "gguf" else m.kind) for m in models]
-        tables.print_table(("NAME", "SIZE", "PROGRAM", "KIND"), rows, sys.stdout)
+        tables.print_table(("NAME", "SIZE", "PROGRAM", "KIND"), rows, sys.stdout, drop=(3,))

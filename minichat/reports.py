@@ -63,7 +63,7 @@ def show_list(
             for m, time in zip(models, times, strict=True)
         ]
         titles = ("NAME", "SIZE", "PARAMETERS", "QUANT", "TEMPLATE", "CONTEXT", "USED")
-        tables.print_table(titles, rows, sys.stdout)
+        tables.print_table(titles, rows, sys.stdout, drop=(2, 4, 5, 3, 6))
 
 
 def show_model(model: Model, as_json: bool) -> None:

@@ -79,7 +79,14 @@ def show(word: str, results: Results, as_json: bool) -> None:
     if as_json:
         print_json(_facts(results))
     elif rows:
-        tables.print_table(("NAME", "PARAMETERS", "CONTEXT", "LICENCE", "WHAT IT IS"), rows, sys.stdout, right=(1, 2))
+        tables.print_table(
+            ("NAME", "PARAMETERS", "CONTEXT", "LICENCE", "WHAT IT IS"),
+            rows,
+            sys.stdout,
+            right=(1, 2),
+            wraps=(4,),
+            drop=(2, 1),
+        )
     if results.problem is not None:
         print_error(f"the hub was not searched: {results.problem}")
     elif not as_json and not rows:

@@ -26,7 +26,7 @@ def show_du(usage: Usage, as_json: bool) -> None:
     rows = [(model.name, format_bytes(model.size_bytes), _note(model)) for model in usage.models]
     rows += [_row(leftover) for leftover in usage.leftovers]
     if rows:
-        tables.print_table(("NAME", "SIZE", "WHAT"), rows, sys.stdout, right=(1,))
+        tables.print_table(("NAME", "SIZE", "WHAT"), rows, sys.stdout, right=(1,), wraps=(2,))
         say("")
     total = usage.models_bytes + usage.leftovers_bytes
     free = sum(leftover.size_bytes for leftover in usage.leftovers if not leftover.in_use)
@@ -41,7 +41,9 @@ def show_pruned(pruned: Sequence[Leftover], dry_run: bool, n_damaged: int, as_js
         print_json([_facts(leftover) for leftover in pruned])
         return
     if pruned:
-        tables.print_table(("NAME", "SIZE", "WHAT"), [_row(leftover) for leftover in pruned], sys.stdout, right=(1,))
+        tables.print_table(
+            ("NAME", "SIZE", "WHAT"), [_row(leftover) for leftover in pruned], sys.stdout, right=(1,), wraps=(2,)
+        )
         say("")
         what = "would be freed; nothing was removed" if dry_run else "freed"
         say(f"{format_bytes(sum(leftover.size_bytes for leftover in pruned))} {what}")

@@ -76,7 +76,7 @@ def show_verdicts(verdicts: list[Verdict], as_json: bool) -> bool:
         say("no models here yet; try: minichat run demo", stream=sys.stderr)
     else:
         rows = [(v.name, format_bytes(v.size_bytes), _tokens(v), _result(v)) for v in verdicts]
-        tables.print_table(("NAME", "SIZE", "TOKENS", "RESULT"), rows, sys.stdout)
+        tables.print_table(("NAME", "SIZE", "TOKENS", "RESULT"), rows, sys.stdout, wraps=(3,))
     damaged = [verdict for verdict in verdicts if verdict.problem is not None]
     for verdict in damaged:
         print_error(f"{verdict.name} is damaged: {verdict.problem}; {verdict.advice}")

@@ -125,3 +125,16 @@ def test_the_prompt_does_not_wait_for_rich() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_narrow_terminal_drops_columns_and_breaks_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "mistral-small:24b-instruct-2501-q4_K_M"
+    row = (name, "14.3 GB", "23.6B", "a sentence that may be broken anywhere between its words")
+    for width, titles in ((120, 4), (70, 3)):
+        screen = Screen(width, 24)
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_table(("NAME", "SIZE", "PARAMETERS", "WHAT"), [row], screen, wraps=(3,), drop=(2, 1))  # type: ignore[arg-type]
+        lines = screen.text()
+        assert len(lines[0].split()) == titles
+        assert any(line.startswith(name + " ") for line in lines), lines
+        assert " ".join(" ".join(line.removeprefix(name) for line in lines[1:]).split()).endswith("between its words")
