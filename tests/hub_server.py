@@ -458,8 +458,8 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(self.hub.slow_s)
 
     def _write(self, data: bytes) -> None:
+        self.request_.sent += len(data)  # before a client can have it, and look here
         self.wfile.write(data)
-        self.request_.sent += len(data)
 
     def _start(self, status: int, length: int | None, headers: Mapping[str, str]) -> None:
         self.request_.status = status
