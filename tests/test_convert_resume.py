@@ -11,7 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -385,12 +385,8 @@ def test_a_file_that_is_another_one(out: Path, shard: int, is_resumable: bool, m
     assert (out / "a.gguf").read_bytes() == data
 
 
-def test_damaged_weights_that_cannot_be_quantized_are_not_blamed_on_the_checkpoint(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A flip makes a NaN of a weight: read once more, it is another one, so it can be tried again."""
-    told = known(SHARDED)
-    data, _, _ = undisturbed(SHARDED, out, provenance=told, target="q8_0")
+def spoils_once() -> Callable[[Path, int, bytes], bytes]:
+    """Makes NaN of one piece of weights in the second file, the first time that it is read."""
     reads = 0
 
     def spoil(path: Path, offset: int, read: bytes) -> bytes:
@@ -399,8 +395,17 @@ def test_damaged_weights_that_cannot_be_quantized_are_not_blamed_on_the_checkpoi
         reads += is_it
         return b"\xff" * len(read) if is_it and reads == 1 else read
 
+    return spoil
+
+
+def test_damaged_weights_that_cannot_be_quantized_are_not_blamed_on_the_checkpoint(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flip makes a NaN of a weight: read once more, it is another one, so it can be tried again."""
+    told = known(SHARDED)
+    data, _, _ = undisturbed(SHARDED, out, provenance=told, target="q8_0")
     with pytest.raises(SourceMismatch) as caught:
-        go_on(SHARDED, out, Unsteady(SHARDED, spoil=spoil), provenance=told, target="q8_0")
+        go_on(SHARDED, out, Unsteady(SHARDED, spoil=spoils_once()), provenance=told, target="q8_0")
     assert caught.value.path.name == "model-00002-of-00003.safetensors"
     files = Unsteady(SHARDED)
     go_on(SHARDED, out, files, provenance=told, target="q8_0")
@@ -598,16 +603,8 @@ def test_weights_that_cannot_be_quantized_leave_nothing(tmp_path: Path, out: Pat
 
 def test_damaged_weights_that_cannot_be_quantized_are_told_apart_without_a_journal_too(out: Path) -> None:
     """Whoever converts from a hub straight into a file of their own tries again, too."""
-    reads = 0
-
-    def spoil(path: Path, offset: int, read: bytes) -> bytes:
-        nonlocal reads
-        is_it = path.name.startswith("model-00002") and offset <= 400_000 < offset + len(read) and len(read) > 1000
-        reads += is_it
-        return b"\xff" * len(read) if is_it and reads == 1 else read
-
     with pytest.raises(SourceMismatch) as caught:
-        convert(SHARDED, out / "a.gguf", "q8_0", files=Unsteady(SHARDED, spoil=spoil))
+        convert(SHARDED, out / "a.gguf", "q8_0", files=Unsteady(SHARDED, spoil=spoils_once()))
     assert caught.value.path.name == "model-00002-of-00003.safetensors"
     assert content(out) == {}
 
