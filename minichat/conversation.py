@@ -50,7 +50,7 @@ class Conversation:
         if self.template is None:
             return [
                 Control("<s>"),
-                *(Tokens(m.tokens) if m.tokens is not None else Text(m.content) for m in self.messages),
+                *(Tokens(m.tokens) if m.tokens is not None else Text(m.text) for m in self.messages),
             ]
         system = [Message("system", self.system)] if self.system else []
         return render([*system, *self.messages], self.template)

@@ -10,6 +10,7 @@ from typing import Literal
 
 Device = Literal["auto", "cpu", "gpu"]
 Reason = Literal["eos", "stop", "length", "context"]
+Kind = Literal["text", "call", "think"]
 
 
 @dataclass(frozen=True)
@@ -94,19 +95,28 @@ class Prefill:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The next piece of the answer: whole characters only."""
+    """The next piece of the answer: whole characters only.
+
+    kind: "call" behind the control token [TOOL_CALLS], "think" between [THINK] and [/THINK], else "text".
+    """
 
     text: str
+    kind: Kind = "text"
 
 
 @dataclass(frozen=True)
 class Done:
-    """The end of an answer: why, the whole text, its token ids (without the end token), and what it cost."""
+    """The end of an answer: why, the whole text, its token ids (without the end token), and what it cost.
+
+    text: what is of the kind "text". spans: everything that the model said, in order, as (text, is it the name of a
+    control token): the tokens tell, so that a text that reads [TOOL_CALLS] is a text.
+    """
 
     reason: Reason
     text: str
     tokens: tuple[int, ...]
     stats: Stats
+    spans: tuple[tuple[str, bool], ...] = ()
 
 
 Event = Prefill | Chunk | Done

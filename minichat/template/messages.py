@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from quant.errors import TemplateError
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 JOINT = "\n\n"  # between the chunks of a message, and between messages that are merged
 
 MAX_JSON_CHARACTERS = 64 * 1024 * 1024
@@ -24,17 +24,64 @@ _FIELDS = {"role", "content", "prefix", "tool_calls"}
 
 
 @dataclass(frozen=True)
+class TextPart:
+    """A text among other parts of a message."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """A picture's place among other parts. source: where it comes from, a path or a URL; not looked at here."""
+
+    source: str
+
+
+@dataclass(frozen=True)
+class ThinkPart:
+    """What a model thought before it answered. closed: whether it had come to an end of it."""
+
+    text: str
+    closed: bool = True
+
+
+Part = TextPart | ImagePart | ThinkPart
+
+
+@dataclass(frozen=True)
+class Call:
+    """A model's call of a tool. arguments: JSON text. id: what the result refers to; None where none was given."""
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+
+@dataclass(frozen=True)
 class Message:
     """One message.
 
-    tokens: the ids of an answer as the model wrote them, without the end token; they stand for `content`.
+    content: a text, or parts in order.
+    tokens: the ids of an answer as the model wrote them, without the end token; they stand for `content` and `calls`.
     prefix: the last message only, an answer that the model is to continue: no end token follows it.
+    calls: of an assistant's message, the tools that it calls.
+    call_id, name: of a tool's message, the call that it answers and the tool's name.
     """
 
     role: str
-    content: str
+    content: str | tuple[Part, ...]
     tokens: tuple[int, ...] | None = None
     prefix: bool = False
+    calls: tuple[Call, ...] = ()
+    call_id: str | None = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The content's text parts, joined with a blank line; what is no text is left out."""
+        if isinstance(self.content, str):
+            return self.content
+        return JOINT.join(part.text for part in self.content if isinstance(part, TextPart) and part.text)
 
 
 def parse_messages(json_text: str) -> list[Message]:

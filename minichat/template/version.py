@@ -42,7 +42,7 @@ class Version:
         turns = _merged(messages)
         system: str | None = None
         if self.system_tokens is None:
-            system = JOINT.join(m.content for m in messages if m.role == "system" and m.content)
+            system = JOINT.join(m.text for m in messages if m.role == "system" and m.text)
             turns = [turn for turn in turns if turn.role != "system"]
             if not turns or turns[0].role != "user":
                 turns.insert(0, Message("user", ""))
@@ -51,9 +51,9 @@ class Version:
         for i, turn in enumerate(turns):
             if turn.role == "user":
                 before = system + JOINT if system and i == last_user else ""
-                pieces += _between("[INST]", before + turn.content, "[/INST]")
+                pieces += _between("[INST]", before + turn.text, "[/INST]")
             elif turn.role == "system" and self.system_tokens is not None:
-                pieces += _between(self.system_tokens[0], turn.content, self.system_tokens[1])
+                pieces += _between(self.system_tokens[0], turn.text, self.system_tokens[1])
             else:
                 pieces += _answer(turn)
         return pieces
@@ -67,7 +67,7 @@ def _check(messages: list[Message], version: Version) -> None:
     for number, message in enumerate(messages, start=1):
         where = f"message {number} ({message.role})"
         last = number == len(messages)
-        if message.role not in ROLES:
+        if message.role not in _AFTER:
             raise TemplateError(f"message {number} has an unknown role; known roles: {', '.join(ROLES)}")
         if previous is not None and message.role not in _AFTER[previous.role]:
             raise TemplateError(f"{where} cannot follow a message of the role {previous.role}")
@@ -95,7 +95,7 @@ def _merged(messages: list[Message]) -> list[Message]:
         if role == "system" or len(run) == 1:
             turns += run
         else:
-            text = JOINT.join(message.content for message in run if message.content)
+            text = JOINT.join(message.text for message in run if message.text)
             turns.append(Message(role, text, prefix=run[-1].prefix))
     for turn in turns:
         if turn.role == "assistant" and _is_empty(turn):
@@ -104,7 +104,7 @@ def _merged(messages: list[Message]) -> list[Message]:
 
 
 def _is_empty(message: Message) -> bool:
-    return not message.content and message.tokens is None
+    return not message.text and message.tokens is None
 
 
 def _between(begin: str, text: str, end: str) -> list[Piece]:
@@ -115,5 +115,5 @@ def _answer(turn: Message) -> list[Piece]:
     end: list[Piece] = [] if turn.prefix else [Control("</s>")]
     if turn.tokens is not None:
         return [Tokens(turn.tokens), *end] if turn.tokens else end
-    text = turn.content.rstrip(" ")
+    text = turn.text.rstrip(" ")
     return [Text(text), *end] if text else end
