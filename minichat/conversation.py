@@ -51,7 +51,7 @@ class Conversation:
         self.messages.append(Message("tool", text, call_id=call.id, name=call.name))
 
     def forget_oldest(self) -> int:
-        """Drops the oldest question with all that answered it; how many messages went (0: only the open question is left)."""
+        """Drops the oldest question with its answers; how many messages went (0: only the open question is left)."""
         if len(self.messages) < 2:
             return 0
         count = next((i for i, m in enumerate(self.messages) if i and m.role == "user"), 0)
