@@ -85,10 +85,10 @@ def template_of(model: Model, info: ModelInfo, chosen: str | None) -> str | None
     if chosen is not None:
         return check_template(chosen)
     recorded = model.manifest.template if model.manifest is not None else None
-    found = info.template or (recorded if info.foreign_template else None)
+    found = info.template or (recorded if info.template_how == "unknown" else None)
     if found is not None and found not in VERSIONS:
         raise DataError(f"{model.name} wants the template {found[:40]!r}; this minichat has {', '.join(VERSIONS)}")
-    if found is None and info.foreign_template:
+    if found is None and info.template_how == "unknown":
         raise DataError(
             f"{model.name} does not say which of Mistral's templates it was trained on; --template names it: "
             "v7-tekken (Mistral Small 3), v3-tekken (Ministral 8B) or v3 (Mistral Small 2)"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -112,16 +113,21 @@ class Tokenizer(ABC):
         first = True
         for token_id in ids:
             parts.append(self.answer_bytes(token_id, first))
-            first = first and self._types[token_id] == _CONTROL
+            first = token_id in self.control_names
         return b"".join(parts).decode("utf-8", errors="replace")
 
     def answer_bytes(self, token_id: int, first: bool) -> bytes:
-        """`token_bytes` for showing an answer. first: only control tokens, or none, came before it in the answer.
+        """`token_bytes` for showing an answer. first: nothing, or a control token, came right before it.
 
-        A text begins with a space in a SentencePiece vocabulary, which is no part of it: the first token loses it.
+        A text begins with a space in a SentencePiece vocabulary, which is no part of it: its first token loses it.
         """
         del first
         return self.token_bytes(token_id)
+
+    @cached_property
+    def control_names(self) -> dict[int, str]:
+        """The names of the control tokens by id, such as {3: "[INST]"}."""
+        return {token_id: name for name, token_id in self.controls.items()}
 
     @abstractmethod
     def _encode_text(self, text: str) -> list[int]:

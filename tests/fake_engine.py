@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason, Sampling, Stats
-from minichat.template.pieces import Piece
+from minichat.template.pieces import Control, Piece
 from quant.errors import ContextError, EngineError, MinichatError
 
-INFO = ModelInfo("fake", "llama", "v7-tekken", False, 4096, 4096, 1000, 2000, 4096, 1, 0)
+INFO = ModelInfo("fake", "llama", "v7-tekken", "recorded", "", 4096, 4096, 1000, 2000, 4096, 1, 0)
 
 
 class FakeEngine:
     """`answers`: per answer its chunks; an exception among them is raised, a function called, in its turn.
 
-    A token is a character. `limit`: the most pieces that a prompt may have, and the context that is told.
+    A str is a chunk of text; a Control is a control token, whose code is that of its first character. A token is a
+    character. `limit`: the most pieces that a prompt may have, and the context that is told.
     """
 
     def __init__(
         self,
-        *answers: Sequence[str | MinichatError | Callable[[], object]],
+        *answers: Sequence[str | Chunk | Control | MinichatError | Callable[[], object]],
         limit: int = 4096,
         failure: MinichatError | None = None,
     ) -> None:
@@ -39,10 +41,15 @@ class FakeEngine:
         return replace(INFO, ctx=self.limit)
 
     def generate(
-        self, pieces: Sequence[Piece], sampling: Sampling | None = None, max_tokens: int | None = None, room: int = 1
+        self,
+        pieces: Sequence[Piece],
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+        room: int = 1,
+        grammar: str | None = None,
     ) -> Iterator[Event]:
         self.prompts.append(list(pieces))
-        self.sampling = sampling
+        self.sampling, self.grammar = sampling, grammar
         self.stopped = False
         return self._events(list(pieces), max_tokens, room)
 
@@ -53,24 +60,29 @@ class FakeEngine:
             raise ContextError(f"the prompt has {len(pieces)} tokens, the context holds {self.limit}")
         self.fitting.append(len(pieces))
         yield Prefill(len(pieces), len(pieces), 0)
-        said = ""
+        said: list[Chunk | Control] = []
         reason: Reason = "eos"
         for part in self.answers.pop(0):
             if callable(part):
                 part()
-            elif isinstance(part, str):
-                said += part
-                yield Chunk(part)
+            elif isinstance(part, str | Chunk):
+                chunk = part if isinstance(part, Chunk) else Chunk(part)
+                said.append(chunk)
+                yield chunk
+            elif isinstance(part, Control):
+                said.append(part)
             else:
                 raise part
             if self.stopped:
                 reason = "stop"
                 break
-            if max_tokens is not None and len(said) >= max_tokens:
+            if max_tokens is not None and len(_tokens(said)) >= max_tokens:
                 reason = "length"
                 break
-        tokens = tuple(map(ord, said))
-        yield Done(reason, said, tokens, Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens)))
+        tokens = _tokens(said)
+        text = "".join(part.text for part in said if isinstance(part, Chunk) and part.kind == "text")
+        stats = Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens))
+        yield Done(reason, text, tokens, stats, _spans(said))
 
     def stop(self) -> None:
         self.stops += 1
@@ -78,3 +90,19 @@ class FakeEngine:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _tokens(said: Sequence[Chunk | Control]) -> tuple[int, ...]:
+    return tuple(
+        code for part in said for code in (map(ord, part.text) if isinstance(part, Chunk) else [ord(part.name[0])])
+    )
+
+
+def _spans(said: Sequence[Chunk | Control]) -> tuple[tuple[str, bool], ...]:
+    spans: list[tuple[str, bool]] = []
+    for is_control, run in groupby(said, key=lambda part: isinstance(part, Control)):
+        if is_control:
+            spans += [(part.name, True) for part in run if isinstance(part, Control)]
+        else:
+            spans.append(("".join(part.text for part in run if isinstance(part, Chunk)), False))
+    return tuple(spans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import pytest
 
@@ -41,7 +42,9 @@ class ScriptedLlama:
 
 
 class ByteTokenizer:
-    """Token n is the byte n."""
+    """Token n is the byte n; those above 1000 are control tokens."""
+
+    control_names: ClassVar[dict[int, str]] = {1001: "[TOOL_CALLS]", 1002: "[ARGS]", 1003: "[THINK]", 1004: "[/THINK]"}
 
     def answer_bytes(self, token: int, first: bool) -> bytes:
         return bytes([token])

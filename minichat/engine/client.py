@@ -93,15 +93,17 @@ class Engine:
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         room: int = 1,
+        grammar: str | None = None,
     ) -> Answer:
         """Starts an answer. Iterate over it for its events; the last one is its Done.
 
         max_tokens: None goes on until the model ends, or the context is full. room: tokens that the prompt must leave
-        free in the context. Raises, while iterating, ContextError for a prompt that does not, and EngineError if the
-        process died.
+        free in the context. grammar: what the answer must be, in llama.cpp's GBNF, from its rule `root`. Raises, while
+        iterating, ContextError for a prompt that does not fit, GrammarError for a grammar that is none or that the
+        model cannot go on with, and EngineError if the process died.
         """
-        sent = {"sampling": asdict(sampling or Sampling()), "max_tokens": max_tokens, "room": room}
-        return Answer(_Lines(self, self._ask("generate", pieces, **sent)))
+        limits = {"max_tokens": max_tokens, "room": room, "grammar": grammar}
+        return Answer(_Lines(self, self._ask("generate", pieces, sampling=asdict(sampling or Sampling()), **limits)))
 
     def prefill(self, pieces: Sequence[Piece]) -> Answer:
         """Decodes a prompt into the KV cache without answering it; its Done carries no tokens."""
@@ -252,8 +254,9 @@ class Answer:
         line = next(self._lines)
         match line["event"]:
             case "chunk":
-                return Chunk(line["text"])
+                return Chunk(line["text"], line["kind"])
             case "prefill":
                 return Prefill(line["done"], line["total"], line["reused"])
             case _:
-                return Done(line["reason"], line["text"], tuple(line["tokens"]), Stats(**line["stats"]))
+                spans = tuple((text, is_control) for text, is_control in line["spans"])
+                return Done(line["reason"], line["text"], tuple(line["tokens"]), Stats(**line["stats"]), spans)

@@ -5,13 +5,13 @@ The loop yields typed events and never prints. Its cost for one token does not g
 
 from __future__ import annotations
 
-import codecs
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from minichat.engine.llama import BATCH, Llama
-from minichat.engine.types import Chunk, Done, Event, Prefill, Reason, Stats
+from minichat.engine.speech import Speech
+from minichat.engine.types import Done, Event, Prefill, Reason, Stats
 from minichat.tokenizer import Tokenizer
 from quant.errors import ContextError
 
@@ -54,9 +54,7 @@ def generate(
         yield at
     prefilled = first = now = time.perf_counter()
     tokens: list[int] = []
-    text: list[str] = []
-    characters = codecs.getincrementaldecoder("utf-8")("replace")
-    pending, sent_at = "", 0.0
+    speech, sent_at = Speech(tokenizer), 0.0
     reason: Reason = "stop"
     while at.done == at.total and not stopped():
         if max_tokens is not None and len(tokens) >= max_tokens:
@@ -69,11 +67,10 @@ def generate(
             reason = "eos"
             break
         tokens.append(token)
-        pending += characters.decode(tokenizer.answer_bytes(token, first=len(tokens) == 1))
-        if pending and now - sent_at >= EMIT_S:
-            yield Chunk(pending)
-            text.append(pending)
-            pending, sent_at = "", now
+        speech.add(token)
+        if speech.is_pending and now - sent_at >= EMIT_S:
+            yield from speech.take()
+            sent_at = now
         if len(tokens) == max_tokens:
             reason = "length"
             break
@@ -83,10 +80,8 @@ def generate(
         if not llama.decode([token]):
             break
     if reason == "eos":
-        pending += characters.decode(b"", final=True)  # else a half character belongs to the token that never came
-    if pending:
-        yield Chunk(pending)
-        text.append(pending)
+        speech.finish()  # else a half character belongs to the token that never came
+    yield from speech.take()
     stats = Stats(
         prompt_tokens=len(prompt),
         reused_tokens=at.reused,
@@ -96,4 +91,4 @@ def generate(
         decode_s=now - first,
         context_tokens=min(len(prompt) + len(tokens), llama.ctx),
     )
-    yield Done(reason, "".join(text), tuple(tokens), stats)
+    yield Done(reason, speech.text, tuple(tokens), stats, speech.spans)

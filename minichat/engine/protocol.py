@@ -8,7 +8,7 @@
                       {"op": "stop", "target": 2}                       has no answer of its own
     engine -> front   {"id": 1, "event": "progress", "fraction": 0.4}
                       {"id": 2, "event": "prefill", "done": 512, "total": 900, "reused": 0}
-                      {"id": 2, "event": "chunk", "text": "Hel"}
+                      {"id": 2, "event": "chunk", "text": "Hel", "kind": "text"}
                       {"id": 2, "event": "done", …}                     the last one of each request, or
                       {"id": 2, "event": "error", "kind": "ContextError", "message": "…"}
 

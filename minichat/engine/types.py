@@ -11,6 +11,7 @@ from typing import Literal
 Device = Literal["auto", "cpu", "gpu"]
 Reason = Literal["eos", "stop", "length", "context"]
 Kind = Literal["text", "call", "think"]
+TemplateHow = Literal["recorded", "told", "embedded", "base", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,17 @@ class Sampling:
 class ModelInfo:
     """What the engine knows of the model that it has loaded. ctx and ctx_train in tokens.
 
-    template: what minichat's converter recorded; None for a base model, or for a file made by others.
-    foreign_template: the file carries a template that minichat did not write (`tokenizer.chat_template`).
+    template: the version of Mistral's template to talk to it with; None if none is known.
+    template_how: whether minichat's converter recorded it, or it was told from the file; else whether the file has a
+        template of another family embedded, is a base model's, or looks like Mistral's but cannot be placed.
+    template_why: what that was told from, one line.
     """
 
     name: str
     architecture: str
     template: str | None
-    foreign_template: bool
+    template_how: TemplateHow
+    template_why: str
     ctx: int
     ctx_train: int
     parameters: int

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from minichat import tokenizer as tokenizers
 from minichat.engine import devices, generation, protocol, sampler
 from minichat.engine.llama import Llama
+from minichat.engine.telling import tell
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
 from minichat.template.pieces import from_json
 from quant.errors import EngineError, GgufError, MinichatError
@@ -113,6 +114,7 @@ class Worker:
         template = header.metadata.get("minichat.template")
         if template is not None and not isinstance(template, str):
             raise GgufError(f"{path} is damaged: its minichat.template is no name")
+        told = tell(header.metadata)
         # tiktoken takes 0.25 s for a full vocabulary, as long as llama.cpp reads the file: do both at once.
         vocabulary = _InBackground(lambda: _ready_tokenizer(header, self._sentencepiece))
         llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)))
@@ -121,8 +123,9 @@ class Worker:
         info = ModelInfo(
             name=str(header.metadata.get("general.name", path.stem)),
             architecture=str(header.metadata.get("general.architecture", "")),
-            template=template,
-            foreign_template="tokenizer.chat_template" in header.metadata,
+            template=told.template,
+            template_how=told.how,
+            template_why=told.why,
             ctx=llama.ctx,
             ctx_train=llama.ctx_train,
             parameters=header.parameters,
@@ -140,6 +143,8 @@ class Worker:
         with sampler.chain(settings) as samplers:
             stopped = partial(self._is_stopped, request)
             longest, room = line["max_tokens"], line["room"]
+            if line["grammar"] is not None:
+                raise EngineError("grammars are not there yet")
             self._stream(request, generation.generate(llama, tokenizer, prompt, samplers, longest, stopped, room))
 
     def _do_prefill(self, request: int, line: protocol.Line) -> None:
@@ -183,7 +188,7 @@ class Worker:
         for event in events:
             match event:
                 case Chunk():
-                    self._send({"id": request, "event": "chunk", "text": event.text})
+                    self._send({"id": request, "event": "chunk", **asdict(event)})
                 case Prefill():
                     self._send({"id": request, "event": "prefill", **asdict(event)})
                 case Done():
