@@ -7,7 +7,10 @@
     │   ├── GgufError             a file that is no GGUF, or one that minichat cannot use
     │   ├── QuantError            weights or a type that cannot be quantized
     │   ├── TemplateError         messages that a template cannot express
-    │   └── ContextError          a prompt longer than the context
+    │   ├── ToolError             a file of tools that is none, or calls that lead nowhere
+    │   ├── SchemaError           a JSON Schema that is invalid, or that minichat cannot use
+    │   ├── ContextError          a prompt longer than the context
+    │   └── GrammarError          a grammar that is none, or that an answer cannot go on with
     ├── NetworkError         4    the hub cannot be reached, or refuses
     ├── StorageError         5    a file cannot be written
     │   └── DiskFullError         there is no room for it on the disk
@@ -46,7 +49,19 @@ class TemplateError(DataError):
     pass
 
 
+class ToolError(DataError):
+    pass
+
+
+class SchemaError(DataError):
+    pass
+
+
 class ContextError(DataError):
+    pass
+
+
+class GrammarError(DataError):
     pass
 
 
