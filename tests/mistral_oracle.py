@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 import unicodedata
 from dataclasses import dataclass
@@ -16,13 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import mistral_common
+import numpy as np
+from mistral_common.exceptions import MistralCommonException
+from mistral_common.protocol.instruct.request import ChatCompletionRequest
+from mistral_common.tokens.tokenizers.image import ImageEncoding
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 from sentencepiece import SentencePieceProcessor
 
 DATA = Path(mistral_common.__file__).parent / "data"
 TEKKEN = DATA / "tekken_240911.json"
 SENTENCEPIECE = DATA / "mistral_instruct_tokenizer_240323.model.v3"
-VERSIONS = ("v3", "v3-tekken", "v7-tekken")
+# v7m1 is v7 that takes images.
+SENTENCEPIECES = {
+    "v1": DATA / "tokenizer.model.v1",
+    "v2": DATA / "mistral_instruct_tokenizer_240216.model.v2",
+    "v3": SENTENCEPIECE,
+    "v7": DATA / "mistral_instruct_tokenizer_241114.model.v7m1",
+}
+TEKKENS = {"v3-tekken": "v3", "v7-tekken": "v7", "v11": "v11", "v13": "v13"}
+VERSIONS = ("v1", "v2", "v3", "v3-tekken", "v7", "v7-tekken", "v11", "v13")
+# What mistral-common raises for a request that it does not express; pydantic's errors are ValueErrors.
+REFUSALS = (MistralCommonException, ValueError, AssertionError, NotImplementedError)
 
 
 @dataclass
@@ -45,19 +61,55 @@ def tokenizer_from_json(content: dict[str, Any]) -> MistralTokenizer:
         return MistralTokenizer.from_file(str(path))
 
 
+def special_tokens() -> list[dict[str, Any]]:
+    """As the published vocabularies since V11 list them: four names more, at 32 to 35."""
+    names: list[str] = [str(token["token_str"]) for token in Tekkenizer.DEPRECATED_SPECIAL_TOKENS]
+    names += [f"<SPECIAL_{i}>" for i in range(len(names), 32)] + ["[ARGS]", "[CALL_ID]", "[THINK]", "[/THINK]"]
+    return [{"rank": i, "token_str": name, "is_control": True} for i, name in enumerate(names)]
+
+
+class OneToken:
+    """An image as one token, whatever it is: the place is what is compared."""
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+    def __call__(self, chunk: object) -> ImageEncoding:
+        return ImageEncoding([self.token], np.zeros(0))
+
+
 @cache
 def oracle(version: str) -> MistralTokenizer:
-    if version == "v3":
-        return MistralTokenizer.from_file(str(SENTENCEPIECE))
-    if version == "v3-tekken":
-        return MistralTokenizer.from_file(str(TEKKEN))
-    content = tekken_json()
-    return tokenizer_from_json({**content, "config": {**content["config"], "version": "v7"}})
+    if version in SENTENCEPIECES:
+        tokenizer: MistralTokenizer = MistralTokenizer.from_file(str(SENTENCEPIECES[version]))
+    else:
+        content = tekken_json()
+        listed = {"special_tokens": special_tokens()} if version in ("v11", "v13") else {}
+        config = {**content["config"], "version": TEKKENS[version]}
+        tokenizer = tokenizer_from_json({**content, **listed, "config": config})
+    instruct: Any = tokenizer.instruct_tokenizer
+    if instruct.image_encoder is not None:
+        instruct.image_encoder = OneToken(instruct.tokenizer.get_special_token("[IMG]"))
+    return tokenizer
+
+
+def expected_ids(
+    messages: list[dict[str, Any]], version: str, tools: list[dict[str, Any]] | None = None
+) -> list[int] | None:
+    """mistral-common's ids for messages and tools in OpenAI's shape; None if it refuses them."""
+    try:
+        request: ChatCompletionRequest[Any] = ChatCompletionRequest(messages=messages, tools=tools)
+        tokens: list[int] = oracle(version).encode_chat_completion(request).tokens
+    except REFUSALS:
+        return None
+    return tokens
 
 
 @cache
 def header(version: str) -> Header:
-    return Header(sentencepiece_metadata() if version == "v3" else tekken_metadata(oracle(version)))
+    if version in SENTENCEPIECES:
+        return Header(sentencepiece_metadata(version))
+    return Header(tekken_metadata(oracle(version)))
 
 
 def byte_table() -> list[str]:
@@ -88,19 +140,27 @@ def tekken_metadata(tokenizer: MistralTokenizer) -> dict[str, Any]:
 
 
 @cache
-def sentencepiece() -> SentencePieceProcessor:
-    return SentencePieceProcessor(model_file=str(SENTENCEPIECE))
+def sentencepiece(version: str = "v3") -> SentencePieceProcessor:
+    return SentencePieceProcessor(model_file=str(SENTENCEPIECES[version]))
 
 
-def sentencepiece_metadata() -> dict[str, Any]:
-    model = sentencepiece()
+@cache
+def user_defined(version: str) -> frozenset[int]:
+    """The ids of symbols that SentencePiece finds in any text, such as [REFERENCE_DOC_0]."""
+    model = sentencepiece(version)
+    named = (i for i in range(model.vocab_size()) if re.fullmatch(r"\[/?REF.*\]", model.id_to_piece(i)))
+    return frozenset(i for i in named if model.encode(model.id_to_piece(i))[1:] == [i])
+
+
+def sentencepiece_metadata(version: str = "v3") -> dict[str, Any]:
+    model, symbols = sentencepiece(version), user_defined(version)
     ids = range(model.vocab_size())
     kinds = [2 if model.is_unknown(i) else 3 if model.is_control(i) else 6 if model.is_byte(i) else 1 for i in ids]
     return {
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": [model.id_to_piece(i) for i in ids],
         "tokenizer.ggml.scores": [model.get_score(i) for i in ids],
-        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.token_type": [4 if i in symbols else kind for i, kind in zip(ids, kinds, strict=True)],
         "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.ggml.eos_token_id": 2,
         "tokenizer.ggml.unknown_token_id": 0,

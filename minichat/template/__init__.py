@@ -2,31 +2,39 @@
 
     render([Message("user", "Hello")], "v7-tekken")  ->  <s> [INST] Hello [/INST]
 
-The ids that the tokenizer makes of the pieces equal mistral-common's. Pure; standard library only.
+The ids that the tokenizer makes of the pieces equal mistral-common's. Pure; standard library only, but for lists of
+tools, whose schemas `jsonschema` looks at.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minichat.template import v3, v3_tekken, v7_tekken
+from minichat.template import v1, v2, v3, v3_tekken, v7, v7_tekken, v11, v13
 from quant.errors import TemplateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minichat.template.messages import Message
     from minichat.template.pieces import Piece
+    from minichat.template.tools import Tool
     from minichat.template.version import Version
 
 __all__ = ["VERSIONS", "TemplateError", "render"]
 
-VERSIONS: dict[str, Version] = {v.name: v for v in (v3.VERSION, v3_tekken.VERSION, v7_tekken.VERSION)}
+VERSIONS: dict[str, Version] = {
+    module.VERSION.name: module.VERSION for module in (v1, v2, v3, v3_tekken, v7, v7_tekken, v11, v13)
+}
 
 
-def render(messages: list[Message], version: str) -> list[Piece]:
+def render(messages: Sequence[Message], version: str, tools: Sequence[Tool] = ()) -> list[Piece]:
     """The pieces that a model of this version is shown for a conversation, `<s>` included.
 
-    Raises TemplateError for an unknown version and for messages that the version cannot express: an empty
-    conversation, roles out of order, an answer at the end that is no prefix.
+    tools: what the model may call.
+
+    Raises TemplateError for an unknown version and for what the version cannot express: an empty conversation, roles
+    out of order, an answer at the end that is no prefix, a result without its call (see minichat.template.rules).
 
     >>> from minichat.template.messages import Message
     >>> render([Message("user", "Hi")], "v7-tekken")
@@ -34,4 +42,4 @@ def render(messages: list[Message], version: str) -> list[Piece]:
     """
     if version not in VERSIONS:
         raise TemplateError(f"unknown template {version[:60]!r}; known templates: {', '.join(VERSIONS)}")
-    return VERSIONS[version].render(messages)
+    return VERSIONS[version].render(messages, tools)

@@ -1,12 +1,16 @@
 """Messages of a conversation, and how they are read from JSON in OpenAI's shape.
 
     [{"role": "system", "content": "Be brief."},
-     {"role": "user", "content": [{"type": "text", "text": "Hello"}]},
-     {"role": "assistant", "content": "Hel", "prefix": true}]
+     {"role": "user", "content": [{"type": "text", "text": "What is this?"},
+                                  {"type": "image_url", "image_url": {"url": "cat.png"}}]},
+     {"role": "assistant", "tool_calls": [{"id": "D681PevKs", "function": {"name": "look", "arguments": "{}"}}]},
+     {"role": "tool", "tool_call_id": "D681PevKs", "content": "a cat"},
+     {"role": "assistant", "content": "A c", "prefix": true}]
 
-`role` is system, user or assistant. `content` is a string or a list of text chunks; the chunks that are not empty are
-joined with a blank line, as mistral-common joins them. `prefix` marks a last answer that the model is to continue.
-Anything else is refused by name rather than dropped: tools, images, fields that would silently mean nothing.
+`role` is system, user, assistant or tool. `content` is a string or a list of chunks: text, image_url, image, thinking.
+Text chunks alone are one text: those that are not empty are joined with a blank line, as mistral-common joins them.
+`arguments` is JSON text, or an object. `prefix` marks a last answer that the model is to continue. Anything else is
+refused by name rather than dropped: audio, fields that would silently mean nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +24,12 @@ ROLES = ("system", "user", "assistant", "tool")
 JOINT = "\n\n"  # between the chunks of a message, and between messages that are merged
 
 MAX_JSON_CHARACTERS = 64 * 1024 * 1024
-_FIELDS = {"role", "content", "prefix", "tool_calls"}
+_FIELDS = {
+    "system": {"role", "content"},
+    "user": {"role", "content"},
+    "assistant": {"role", "content", "prefix", "tool_calls"},
+    "tool": {"role", "content", "tool_call_id", "name"},
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class ThinkPart:
 
 
 Part = TextPart | ImagePart | ThinkPart
+Content = str | tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Message:
     """
 
     role: str
-    content: str | tuple[Part, ...]
+    content: Content
     tokens: tuple[int, ...] | None = None
     prefix: bool = False
     calls: tuple[Call, ...] = ()
@@ -89,8 +99,8 @@ def parse_messages(json_text: str) -> list[Message]:
 
     Whether a template can express them is for `render` to say.
 
-    >>> parse_messages('[{"role": "user", "content": "Hello"}]')
-    [Message(role='user', content='Hello', tokens=None, prefix=False)]
+    >>> [message.text for message in parse_messages('[{"role": "user", "content": "Hello"}]')]
+    ['Hello']
     """
     if len(json_text) > MAX_JSON_CHARACTERS:
         raise TemplateError(f"the messages are longer than {MAX_JSON_CHARACTERS // 2**20} million characters")
@@ -113,37 +123,87 @@ def _message(item: object, where: str) -> Message:
     if not isinstance(item, dict):
         raise TemplateError(f'{where} must be an object: {{"role": "user", "content": "..."}}')
     role = item.get("role")
-    if role == "tool" or item.get("tool_calls"):
-        raise TemplateError(f"{where} uses tools, which this version of minichat cannot express")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise TemplateError(f"{where} has the role {_quoted(role)}; known roles: {', '.join(ROLES)}")
-    if unknown := sorted(set(item) - _FIELDS):
-        raise TemplateError(f"{where} has a field that minichat does not know: {_quoted(unknown[0])}")
+    if unknown := sorted(set(item) - _FIELDS[role]):
+        known = [other for other, fields in _FIELDS.items() if unknown[0] in fields]
+        reason = f"that only a message of the role {known[0]} has" if known else "that minichat does not know"
+        raise TemplateError(f"{where} has a field {reason}: {_quoted(unknown[0])}")
     prefix = item.get("prefix", False)
-    if not isinstance(prefix, bool) or (role != "assistant" and ("prefix" in item or "tool_calls" in item)):
-        raise TemplateError(f'{where}: "prefix" is true or false, and only an assistant message has it')
-    return Message(role, _content(item, role, where), prefix=prefix)
+    if not isinstance(prefix, bool):
+        raise TemplateError(f'{where}: "prefix" is true or false')
+    calls = item.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise TemplateError(f'{where}: "tool_calls" is a list')
+    return Message(
+        role,
+        _content(item, role, where),
+        prefix=prefix,
+        calls=tuple(_call(call, where) for call in calls),
+        call_id=_text_or_null(item, "tool_call_id", where),
+        name=_text_or_null(item, "name", where),
+    )
 
 
-def _content(item: dict[str, object], role: str, where: str) -> str:
+def _content(item: dict[str, object], role: str, where: str) -> Content:
     content = item.get("content")
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return JOINT.join(filter(None, (_chunk(chunk, where) for chunk in content)))
+        parts = tuple(_part(chunk, where) for chunk in content)
+        if all(isinstance(part, TextPart) for part in parts):
+            return JOINT.join(part.text for part in parts if isinstance(part, TextPart) and part.text)
+        return parts
     if content is None and role == "assistant":
         return ""
     raise TemplateError(f'{where} needs "content": a string or a list of {{"type": "text", "text": "..."}}')
 
 
-def _chunk(chunk: object, where: str) -> str:
+def _part(chunk: object, where: str) -> Part:
     kind = chunk.get("type") if isinstance(chunk, dict) else None
-    if not isinstance(chunk, dict) or kind != "text":
-        raise TemplateError(f"{where} has content of the type {_quoted(kind)}; minichat knows only text")
-    text = chunk.get("text")
-    if not isinstance(text, str) or set(chunk) != {"type", "text"}:
-        raise TemplateError(f'{where}: a text chunk is {{"type": "text", "text": "..."}} and nothing else')
-    return text
+    if not isinstance(chunk, dict) or kind not in ("text", "image_url", "image", "thinking"):
+        raise TemplateError(f"{where} has content of the type {_quoted(kind)}; known: text, image_url, image, thinking")
+    value = chunk.get(kind)
+    if kind == "image_url" and isinstance(value, dict) and set(value) <= {"url", "detail"}:
+        value = value.get("url")
+    closed = chunk.get("closed", True)
+    known = {"type", kind, "closed"} if kind == "thinking" else {"type", kind}
+    if not isinstance(value, str) or not isinstance(closed, bool) or not set(chunk) <= known:
+        example = '{"type": "image_url", "image_url": {"url": "..."}}' if kind == "image_url" else _example(kind)
+        raise TemplateError(f"{where}: a chunk of the type {kind} is {example} and nothing else")
+    if kind == "text":
+        return TextPart(value)
+    return ThinkPart(value, closed) if kind == "thinking" else ImagePart(value)
+
+
+def _example(kind: str) -> str:
+    return json.dumps({"type": kind, kind: "..."})
+
+
+def _call(call: object, where: str) -> Call:
+    function = call.get("function") if isinstance(call, dict) else None
+    if (
+        not isinstance(call, dict)
+        or not isinstance(function, dict)
+        or not isinstance(function.get("name"), str)
+        or not isinstance(function.get("arguments", 0), str | dict | None)
+        or not set(call) <= {"id", "type", "function"}
+        or not set(function) <= {"name", "arguments"}
+        or call.get("type", "function") != "function"
+    ):
+        example = '{"id": "...", "type": "function", "function": {"name": "...", "arguments": "{}"}}'
+        raise TemplateError(f"{where}: a call is {example} and nothing else")
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return Call(function["name"], arguments or "{}", _text_or_null(call, "id", where))
+
+
+def _text_or_null(item: dict[str, object], key: str, where: str) -> str | None:
+    value = item.get(key)
+    if not isinstance(value, str | None):
+        raise TemplateError(f"{where}: {_quoted(key)} is a string")
+    return value
 
 
 def _quoted(value: object) -> str:

@@ -1,10 +1,11 @@
 """What a prompt is made of before it becomes token ids.
 
-A piece is a control token by name, a text, or token ids that the model itself wrote. Only a `Control` becomes a
-control token: a text is never searched for names of control tokens, so that `[INST]` typed by a user stays text.
+A piece is a control token by name, a text, an image, or token ids that the model itself wrote. Only a `Control` and an
+`Image` become control tokens: a text is never searched for their names, so that `[INST]` typed by a user stays text.
 
     Control("[INST]")      {"control": "[INST]"}
     Text("Hello")          {"text": "Hello"}
+    Image("cat.png")       {"image": "cat.png"}
     Tokens((22177, 1033))  {"tokens": [22177, 1033]}
 
 The JSON forms cross the pipe between the program and its engine. Pure; standard library only.
@@ -33,13 +34,20 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Image:
+    """A picture's place: one control token [IMG]. source: a path or a URL, which no token is made of."""
+
+    source: str
+
+
+@dataclass(frozen=True)
 class Tokens:
     """Token ids that go to the model as they are."""
 
     ids: tuple[int, ...]
 
 
-Piece = Control | Text | Tokens
+Piece = Control | Text | Image | Tokens
 
 
 def to_json(piece: Piece) -> dict[str, Any]:
@@ -52,6 +60,8 @@ def to_json(piece: Piece) -> dict[str, Any]:
         return {"control": piece.name}
     if isinstance(piece, Text):
         return {"text": piece.text}
+    if isinstance(piece, Image):
+        return {"image": piece.source}
     return {"tokens": list(piece.ids)}
 
 
@@ -67,6 +77,8 @@ def from_json(value: object) -> Piece:
             return Control(content)
         if kind == "text" and isinstance(content, str):
             return Text(content)
+        if kind == "image" and isinstance(content, str):
+            return Image(content)
         if kind == "tokens" and isinstance(content, list) and all(type(i) is int for i in content):
             return Tokens(tuple(content))
-    raise TemplateError('a piece must be {"control": NAME}, {"text": TEXT} or {"tokens": [IDS]}')
+    raise TemplateError('a piece must be {"control": NAME}, {"text": TEXT}, {"image": SOURCE} or {"tokens": [IDS]}')

@@ -1,6 +1,8 @@
-"""V3-Tekken: Ministral 8B (2410). V3 with a Tekken vocabulary, whose texts begin with no space of their own.
+"""V3-Tekken: Mistral Nemo, Ministral 8B (2410), Pixtral 12B. V3 with a Tekken vocabulary, and with images.
 
-<s>[INST]question[/INST]answer</s>[INST]system prompt\\n\\nquestion[/INST]
+    <s>[INST]question[/INST]answer</s>[INST]system prompt\\n\\nquestion[/INST]
+
+A text of a Tekken vocabulary begins with no space of its own.
 """
 
 from __future__ import annotations
@@ -9,4 +11,8 @@ from dataclasses import replace
 
 from minichat.template import v3
 
-VERSION = replace(v3.VERSION, name="v3-tekken")
+VERSION = replace(
+    v3.VERSION,
+    name="v3-tekken",
+    rules=replace(v3.VERSION.rules, version="v3-tekken", images=True),
+)

@@ -3,117 +3,122 @@
 A conversation becomes  <s> turn turn ...  where a user's turn is  [INST] text [/INST]  and an answer is  text </s>.
 The rules are mistral-common's, which the model cards name as the source of truth:
 
-  - consecutive messages of one role, system messages aside, are one turn; their texts are joined with a blank line;
+  - consecutive messages of one role are one turn, system messages and tools' results aside; their texts are joined with
+    a blank line;
+  - the tools are listed before one user's turn, as the JSON text of `minichat.template.tools`;
   - an answer loses the spaces at its end (only spaces, not newlines), unless the model's own tokens are known;
+  - of a question that is one text and one picture after it, the picture comes first;
   - an empty text is no token at all.
 
-`Version` holds what differs; each version is one small file that states its difference.
+`Version` holds what differs; each version is one small file that states its difference from an earlier one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from typing import TYPE_CHECKING, Literal
 
-from minichat.template.messages import JOINT, ROLES, Message
-from minichat.template.pieces import Control, Piece, Text, Tokens
-from quant.errors import TemplateError
+from minichat.template.messages import JOINT, Call, Content, ImagePart, Message, TextPart, ThinkPart
+from minichat.template.pieces import Control, Image, Piece, Text, Tokens
+from minichat.template.rules import Rules, check, check_turns
+from minichat.template.tools import Tool, check_tools, tools_json
+from minichat.template.turns import in_order_of_calls, turns_of
 
-_AFTER = {"system": ROLES, "user": ROLES, "assistant": ("user", "assistant")}
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Place = Literal["first", "last"]  # which of the user's turns
 
 
 @dataclass(frozen=True)
 class Version:
     """One version of the template.
 
-    system_tokens: the control tokens around a system message; None if the version has none. Then all system messages
-        are put, with a blank line, before the text of the last user turn, and a conversation must begin with a user
-        turn: an empty one is put before it.
-    lone_empty_answer: whether an answer without text is let through when it stands beside one with text.
+    rules: what it can express.
+    system: the control tokens around a system message, which then is a turn of its own; or the user's turn that all
+        system messages are put before, joined with blank lines. In the latter case a conversation must begin with a
+        user's turn: an empty one is put before it.
+    question: the pieces of a user's turn, from the system's text before it ("" for none) and the content.
+    strips: whether an answer loses the spaces at its end.
+    tools_with: the user's turn that the list of tools comes before.
+    calls, result: the pieces of an answer's calls, and of one result.
+    sorts_results: whether results are put in the order of their calls.
+    forgets_calls: whether calls and results before the last user's turn are left out.
     """
 
     name: str
-    system_tokens: tuple[str, str] | None
-    lone_empty_answer: bool
+    rules: Rules
+    system: tuple[str, str] | Place
+    question: Callable[[str, Content], list[Piece]]
+    strips: bool
+    tools_with: Place
+    calls: Callable[[Sequence[Call]], list[Piece]]
+    result: Callable[[Message], list[Piece]]
+    sorts_results: bool
+    forgets_calls: bool
 
-    def render(self, messages: list[Message]) -> list[Piece]:
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
         """The pieces of a conversation. Raises TemplateError for what this version cannot express."""
-        _check(messages, self)
-        turns = _merged(messages)
-        system: str | None = None
-        if self.system_tokens is None:
-            system = JOINT.join(m.text for m in messages if m.role == "system" and m.text)
+        check(messages, self.rules)
+        if tools and not self.rules.tools:
+            raise self.rules.refusal("tools")
+        check_tools(tools)
+        turns = turns_of(messages)
+        check_turns(turns, self.rules)
+        if self.sorts_results:
+            turns = in_order_of_calls(turns)
+        system = ""
+        if isinstance(self.system, str):
+            system = JOINT.join(turn.text for turn in turns if turn.role == "system" and turn.text)
             turns = [turn for turn in turns if turn.role != "system"]
             if not turns or turns[0].role != "user":
                 turns.insert(0, Message("user", ""))
-        last_user = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
+        users = [i for i, turn in enumerate(turns) if turn.role == "user"]
+        place = {"first": users[0], "last": users[-1]} if users else {}
         pieces: list[Piece] = [Control("<s>")]
         for i, turn in enumerate(turns):
             if turn.role == "user":
-                before = system + JOINT if system and i == last_user else ""
-                pieces += _between("[INST]", before + turn.text, "[/INST]")
-            elif turn.role == "system" and self.system_tokens is not None:
-                pieces += _between(self.system_tokens[0], turn.text, self.system_tokens[1])
-            else:
-                pieces += _answer(turn)
+                if tools and i == place[self.tools_with]:
+                    pieces += between("[AVAILABLE_TOOLS]", tools_json(tools), "[/AVAILABLE_TOOLS]")
+                here = isinstance(self.system, str) and i == place[self.system]
+                pieces += self.question(system + JOINT if system and here else "", turn.content)
+            elif turn.role == "system" and isinstance(self.system, tuple):
+                pieces += between(self.system[0], turn.content, self.system[1])
+            elif not (self.forgets_calls and (turn.calls or turn.role == "tool") and i < place["last"]):
+                pieces += self.result(turn) if turn.role == "tool" else self._answer(turn)
         return pieces
 
-
-def _check(messages: list[Message], version: Version) -> None:
-    """Refuses what mistral-common's validation refuses, with the number of the message, counted from 1."""
-    if not messages:
-        raise TemplateError("the conversation is empty: it needs at least one message")
-    previous: Message | None = None
-    for number, message in enumerate(messages, start=1):
-        where = f"message {number} ({message.role})"
-        last = number == len(messages)
-        if message.role not in _AFTER:
-            raise TemplateError(f"message {number} has an unknown role; known roles: {', '.join(ROLES)}")
-        if previous is not None and message.role not in _AFTER[previous.role]:
-            raise TemplateError(f"{where} cannot follow a message of the role {previous.role}")
-        if message.role != "assistant" and (message.prefix or message.tokens is not None):
-            raise TemplateError(f"{where}: only an assistant message can be a prefix or carry tokens")
-        if message.role == "assistant":
-            if message.prefix and not last:
-                raise TemplateError(f"{where} is a prefix to continue, so it must be the last message")
-            if not version.lone_empty_answer and _is_empty(message):
-                raise TemplateError(f"{where} has no content")
-        previous = message
-    if messages[-1].role == "assistant" and (len(messages) == 1 or not messages[-1].prefix):
-        raise TemplateError("the conversation cannot end with an answer, unless it is a prefix after another message")
+    def _answer(self, turn: Message) -> list[Piece]:
+        end: list[Piece] = [] if turn.prefix else [Control("</s>")]
+        if turn.tokens is not None:
+            return [Tokens(turn.tokens), *end] if turn.tokens else end
+        content = turn.content
+        if isinstance(content, str) and self.strips:
+            content = content.rstrip(" ")
+        return [*written(content), *(self.calls(turn.calls) if turn.calls else []), *end]
 
 
-def _merged(messages: list[Message]) -> list[Message]:
-    """The turns: runs of user and of assistant messages as one message each, system messages as they are.
+def between(begin: str, content: Content, end: str) -> list[Piece]:
+    """A content between two control tokens.
 
-    An answer alone in its run keeps its tokens. In a longer run no tokens are known for the text between two answers,
-    so the run is made of their texts.
+    >>> between("[INST]", "Hi", "[/INST]")
+    [Control(name='[INST]'), Text(text='Hi'), Control(name='[/INST]')]
     """
-    turns: list[Message] = []
-    for role, group in groupby(messages, key=lambda message: message.role):
-        run = list(group)
-        if role == "system" or len(run) == 1:
-            turns += run
-        else:
-            text = JOINT.join(message.text for message in run if message.text)
-            turns.append(Message(role, text, prefix=run[-1].prefix))
-    for turn in turns:
-        if turn.role == "assistant" and _is_empty(turn):
-            raise TemplateError("the conversation has an answer without content")
-    return turns
+    return [Control(begin), *written(content), Control(end)]
 
 
-def _is_empty(message: Message) -> bool:
-    return not message.text and message.tokens is None
+def written(content: Content) -> list[Piece]:
+    """The pieces of a content, each part by itself.
 
-
-def _between(begin: str, text: str, end: str) -> list[Piece]:
-    return [Control(begin), *([Text(text)] if text else []), Control(end)]
-
-
-def _answer(turn: Message) -> list[Piece]:
-    end: list[Piece] = [] if turn.prefix else [Control("</s>")]
-    if turn.tokens is not None:
-        return [Tokens(turn.tokens), *end] if turn.tokens else end
-    text = turn.text.rstrip(" ")
-    return [Text(text), *end] if text else end
+    >>> written((ThinkPart("Hm."), TextPart("Yes")))  # doctest: +NORMALIZE_WHITESPACE
+    [Control(name='[THINK]'), Text(text='Hm.'), Control(name='[/THINK]'), Text(text='Yes')]
+    """
+    pieces: list[Piece] = []
+    for part in (TextPart(content),) if isinstance(content, str) else content:
+        if isinstance(part, ImagePart):
+            pieces.append(Image(part.source))
+        elif isinstance(part, ThinkPart):
+            pieces += [Control("[THINK]"), *written(part.text), *([Control("[/THINK]")] if part.closed else [])]
+        elif part.text:
+            pieces.append(Text(part.text))
+    return pieces
