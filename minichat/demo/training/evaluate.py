@@ -17,13 +17,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from .talk import MIX, SKILLS, Conversation, test_conversation
+from .talk import MIX, SKILLS, TOOL_SKILLS, Conversation, test_conversation
 from .tokens import EOS, Codec
 
 Generate = Callable[[list[list[int]]], list[list[int]]]
 """Prompts -> answers as token ids, without the end token; one that does not end within the limit is empty."""
 
-LONGEST = 110
+LONGEST = 160
 DEMO = Path(__file__).parent.parent / "model"
 
 
@@ -123,8 +123,10 @@ def main() -> None:
             right[name].append(passed)
         if not passed:
             system = f"[{talk.system}] " if talk.system else ""
-            mistakes[names[-1]].append(f"{system}{talk.turns[-1][0]!r} -> {answer!r}, not {talk.turns[-1][1]!r}")
-    order = (*MIX, "system prompts", *sorted(n for n in right if n.startswith("  ")))
+            asked = talk.turns[-1][0]
+            shown = asked if isinstance(asked, str) else " ".join(text for _, text in asked.results)
+            mistakes[names[-1]].append(f"{system}{shown!r} -> {answer!r}, not {talk.turns[-1][1]!r}")
+    order = (*MIX, *TOOL_SKILLS, "system prompts", *sorted(n for n in right if n.startswith("  ")))
     for skill in (name for name in order if name in right):
         print(f"{skill:16} {100 * sum(right[skill]) / len(right[skill]):5.1f}%  of {len(right[skill])}")
         for line in mistakes[skill][: a.show]:

@@ -210,7 +210,13 @@ REPEAT = ("Repeat: {}", "Repeat after me: {}", "Say: {}", "Please repeat this: {
           'Please say "{}"', "Say this back to me: {}",
           ("repeat {}", "say {}", "Repeat this: {}", "Repeat the words: {}", "Write: {}", "Write this: {}",
            "Please repeat: {}", "Can you repeat this: {}", "Can you say: {}", "Tell me this back: {}", "Copy: {}",
-           "Now say: {}"))  # fmt: skip
+           "Now say: {}"),
+          ("Please say: {}", "Please write: {}", "Say exactly: {}", "Repeat exactly: {}", "Type: {}", "Type this: {}",
+           "Answer with: {}", "Answer only with: {}", "Say the words {}", 'Say the words "{}"', "Repeat the text: {}",
+           'Repeat the text "{}"', "Repeat what I say: {}", "Repeat the following words: {}", "Say after me: {}",
+           "Can you repeat: {}", "Can you repeat this? {}", "Could you say: {}", "echo {}", "Print: {}", "print {}",
+           "Print this: {}", 'Write "{}".', "Write down: {}", "Copy the following: {}", "Give this back: {}",
+           'Could you repeat "{}"?', "I say: {}. Now you!", "repeat after me {}"))  # fmt: skip
 LAST = ("What did I just say?", "What did I say?", "What was my last message?", "Repeat my last message.",
         "What was the last thing I said?", "What did I just ask?", "Which question did I ask before?",
         "Say again what I said.")  # fmt: skip

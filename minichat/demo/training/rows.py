@@ -34,13 +34,13 @@ class Batch:
     weights: Tensor
 
 
-Document = tuple[list[int], list[bool], list[int], float]
-"""Ids, which count, positions, and the weight of those that count."""
+Document = tuple[list[int], list[float], list[int], float]
+"""Ids, how much each one counts, positions, and the weight of the document."""
 
 
 def chat_document(rng: random.Random, codec: Codec, longest: int) -> Document:
     while True:
-        ids, said, turns = codec.encode(training_conversation(rng, codec.pieces))
+        ids, counts, turns = codec.encode(training_conversation(rng, codec.pieces))
         if len(ids) <= longest:
             break
     gaps = [0] * (turns[-1] + 1)
@@ -54,7 +54,7 @@ def chat_document(rng: random.Random, codec: Codec, longest: int) -> Document:
             if i + shift + gaps[turn] + len(ids) < FURTHEST:
                 shift += gaps[turn]
         positions.append(i + shift)
-    return ids, said, positions, 1.0
+    return ids, counts, positions, 1.0
 
 
 def copy_document(rng: random.Random, length: int, weight: float) -> Document:
@@ -120,7 +120,7 @@ def to_batch(rng: random.Random, rows: list[list[Document]], time: int) -> Batch
                 if counts[i + 1]:
                     places.append(at + i)
                     targets.append(tokens[i + 1])
-                    weights.append(weight)
+                    weights.append(weight * counts[i + 1])
             ids += tokens
             positions += where
             documents += [number] * len(tokens)

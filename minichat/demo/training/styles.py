@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .memory import a_name
 from .split import TEST, Phrasings, parts, pick, plain
-from .turns import Turn
+from .turns import CALLS, Turn
 
 CAT = "=^.^="
 
@@ -24,6 +26,10 @@ class Check:
     exact: str = ""
     upper: bool = False
     lower: bool = False
+    json: str = ""
+    """The same JSON, keys in this order."""
+    calls: str = ""
+    """Calls of these tools with these arguments, as JSON; ids may be others."""
 
     def passes(self, answer: str) -> bool:
         """Whether the answer is right and in the style asked for.
@@ -34,9 +40,15 @@ class Check:
         False
         """
         answer = answer.strip()
+        if self.calls:
+            return answer.startswith(CALLS) and same_calls(answer.removeprefix(CALLS), self.calls)
+        if self.json:
+            return dumped(answer) == dumped(self.json)
         text = answer.casefold()
         return (
-            all(c.casefold() in text for c in self.contains)
+            answer != ""
+            and not answer.startswith(CALLS)
+            and all(c.casefold() in text for c in self.contains)
             and not any(n.casefold() in text for n in self.never)
             and answer.startswith(self.starts)
             and answer.endswith(self.ends)
@@ -44,6 +56,35 @@ class Check:
             and (not self.upper or answer == answer.upper())
             and (not self.lower or answer == answer.lower())
         )
+
+
+def dumped(text: str) -> str | None:
+    """The JSON in `text`, written in one way; None if it is none.
+
+    >>> dumped('{"a":1}'), dumped("{")
+    ('{"a": 1}', None)
+    """
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except ValueError:
+        return None
+
+
+def same_calls(answer: str, expected: str) -> bool:
+    """Whether the same tools are called with the same arguments, under ids of nine letters and digits.
+
+    >>> gold = '[{"name": "f", "arguments": {"a": 1}, "id": "123456789"}]'
+    >>> same_calls(gold.replace("123", "abc"), gold), same_calls(gold.replace("123", ""), gold)
+    (True, False)
+    """
+    try:
+        said, wanted = json.loads(answer), json.loads(expected)
+        ids = [call.pop("id") for call in said]
+        for call in wanted:
+            del call["id"]
+        return said == wanted and all(re.fullmatch("[a-zA-Z0-9]{9}", i) for i in ids)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -55,6 +96,8 @@ class Style:
 
     def apply(self, turn: Turn) -> tuple[str, Check]:
         """The answer in this style, and its check."""
+        if turn.skill == "JSON":
+            return turn.answer, Check(json=turn.answer)
         plain = Check(turn.must, turn.never)
         if self.kind == "upper":
             return turn.answer.upper(), replace(plain, upper=True)

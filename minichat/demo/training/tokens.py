@@ -7,18 +7,25 @@ the request objects because training needs a million conversations.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mistral_common
-from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMessage, UserMessage
+from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
+from mistral_common.protocol.instruct.tool_calls import FunctionCall, Tool, ToolCall
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
 from .talk import Conversation
+from .turns import CALLS, Calls, Results, WrongCalls
 
 VOCAB = 4096
 N_SPECIAL = 1000
 BOS, EOS, INST, END_INST, SYSTEM, END_SYSTEM = 1, 2, 3, 4, 17, 18
+TOOLS, END_TOOLS, RESULTS, END_RESULTS, TOOL_CALLS, TOOL_CONTENT = 5, 6, 7, 8, 9, 19
+DIGIT_WEIGHT = 0.05
+"""What a digit of a call's id counts in the loss: no more than that it is a digit can be learned."""
 
 
 def trimmed_tekken(vocab: int = VOCAB) -> str:
@@ -40,6 +47,7 @@ class Codec:
         strings = [v["token_str"] for v in vocab]
         self.pieces = sorted({s for s in strings if s and s.isascii() and s.isalpha() and s.islower() and len(s) < 6})
         self.cache: dict[str, list[int]] = {}
+        self.id_key = self.tekken.encode('}, "id": "', bos=False, eos=False)[-5:]
 
     def text(self, text: str) -> list[int]:
         ids = self.cache.get(text)
@@ -53,34 +61,73 @@ class Codec:
         """The ids up to the last answer, which is left to the model."""
         return self.encode(talk, answer_last=False)[0]
 
-    def encode(self, talk: Conversation, answer_last: bool = True) -> tuple[list[int], list[bool], list[int]]:
-        """-> ids, which of them the model must say, and each one's turn."""
-        ids, said, turn = [BOS], [False], [0]
+    def encode(self, talk: Conversation, answer_last: bool = True) -> tuple[list[int], list[float], list[int]]:
+        """-> ids, how much each one counts (0: the model need not say it), and each one's turn."""
+        ids, counts, turn = [BOS], [0.0], [0]
+        last_user = max(i for i, (asked, _) in enumerate(talk.turns) if isinstance(asked, str))
 
-        def add(new: list[int], answer: bool, i: int) -> None:
+        def add(new: list[int], count: float, i: int) -> None:
             ids.extend(new)
-            said.extend([answer] * len(new))
+            counts.extend([count] * len(new))
             turn.extend([i] * len(new))
 
         if talk.system:
-            add([SYSTEM, *self.text(talk.system), END_SYSTEM], False, 0)
-        for i, (user, answer) in enumerate(talk.turns):
-            add([INST, *self.text(user), END_INST], False, i)
-            if answer_last or i < len(talk.turns) - 1:
-                add([*self.text(answer), EOS], True, i)
-        return ids, said, turn
+            add([SYSTEM, *self.text(talk.system), END_SYSTEM], 0, 0)
+        for i, (asked, answer) in enumerate(talk.turns):
+            if talk.tools and i == last_user:
+                add([TOOLS, *self.text(talk.tools), END_TOOLS], 0, i)
+            if isinstance(asked, Results):
+                for call_id, text in asked.results:
+                    add([RESULTS, *self.tekken.encode(call_id, bos=False, eos=False), TOOL_CONTENT], 0, i)
+                    add([*self.text(text), END_RESULTS], 0, i)
+            else:
+                add([INST, *self.text(asked), END_INST], 0, i)
+            if not answer_last and i == len(talk.turns) - 1:
+                break
+            if isinstance(answer, Calls):
+                # Calls before the last question are made without sight of the tools.
+                learned = i >= last_user and not isinstance(answer, WrongCalls)
+                self.add_calls(answer, float(learned), i, add)
+            else:
+                add([*self.text(answer), EOS], 1, i)
+        return ids, counts, turn
+
+    def add_calls(self, calls: Calls, count: float, i: int, add: Callable[[list[int], float, int], None]) -> None:
+        add([TOOL_CALLS], count, i)
+        new = self.tekken.encode(calls, bos=False, eos=False)
+        id_digits = 0
+        for at, token in enumerate(new):
+            if new[max(0, at - 5) : at] == self.id_key:
+                id_digits = 9
+            add([token], count * DIGIT_WEIGHT if id_digits else count, i)
+            id_digits = max(0, id_digits - 1)
+        add([EOS], count, i)
 
     def decode(self, ids: list[int]) -> str:
-        return self.tekken.decode([i for i in ids if i >= N_SPECIAL])
+        """The answer's text; calls begin with `[TOOL_CALLS]`."""
+        return (CALLS if ids[:1] == [TOOL_CALLS] else "") + self.tekken.decode([i for i in ids if i >= N_SPECIAL])
 
     def check(self, talk: Conversation) -> None:
         """Raises unless the ids are mistral-common's."""
-        messages: list[SystemMessage | UserMessage | AssistantMessage] = []
+        messages: list[SystemMessage | UserMessage | AssistantMessage | ToolMessage] = []
         if talk.system:
             messages.append(SystemMessage(content=talk.system))
-        for user, answer in talk.turns:
-            messages += [UserMessage(content=user), AssistantMessage(content=answer)]
-        request = ChatCompletionRequest(messages=messages[:-1])
+        for asked, answer in talk.turns:
+            if isinstance(asked, Results):
+                messages += [ToolMessage(tool_call_id=i, content=text) for i, text in asked.results]
+            else:
+                messages.append(UserMessage(content=asked))
+            if isinstance(answer, Calls):
+                messages.append(AssistantMessage(content=None, tool_calls=[a_call(c) for c in json.loads(answer)]))
+            else:
+                messages.append(AssistantMessage(content=answer))
+        tools = [Tool.model_validate(tool) for tool in json.loads(talk.tools)] if talk.tools else None
+        request = ChatCompletionRequest(messages=messages[:-1], tools=tools)
         expected = self.oracle.encode_chat_completion(request).tokens
         if self.prompt(talk) != expected:
             raise ValueError(f"the ids are not mistral-common's: {talk}")
+
+
+def a_call(call: dict[str, Any]) -> ToolCall:
+    arguments = json.dumps(call["arguments"], ensure_ascii=False)
+    return ToolCall(id=call["id"], function=FunctionCall(name=call["name"], arguments=arguments))

@@ -4,7 +4,8 @@
 
 Muon for the matrices, AdamW for the embedding and the norms; the rate rises for 100 steps, stays, and falls to 0 over
 the last part. A checkpoint holds weights and optimizers; the data depend on the seed and the step's number alone, so
-that a run goes on where it stopped, also with another `--steps`.
+that a run goes on where it stopped, also with another `--steps`. `--init` starts a new run from another run's weights:
+with optimizers and a rate of its own, and at step 0.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from .tokens import Codec, trimmed_tekken
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of checkpoints and the log")
+    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from these weights")
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--decay-share", type=float, default=0.5, help="the part of the steps in which the rate falls")
     parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--rows", type=int, default=16)
-    parser.add_argument("--time", type=int, default=384, help="tokens a row")
+    parser.add_argument("--rows", type=int, default=12)
+    parser.add_argument("--time", type=int, default=512, help="tokens a row")
     parser.add_argument("--batches", type=int, default=1, help="batches a step")
     parser.add_argument("--lr", type=float, default=5e-3, help="for Muon, matched to AdamW's root mean square")
     parser.add_argument("--embedding-lr", type=float, default=3e-3)
@@ -90,6 +92,8 @@ def main() -> None:
         for group, full in zip(groups, (a.lr, a.embedding_lr, a.embedding_lr), strict=True):
             group["full_lr"] = full
         start = state["step"]
+    elif a.init:
+        net.load_state_dict(torch.load(a.init, weights_only=True)["net"])
     n_weights = sum(p.numel() for p in net.parameters())
     print(f"{n_weights / 1e6:.2f} million weights, from step {start} of {a.steps}", flush=True)
     train(a, net, optims, codec, start, checkpoint)

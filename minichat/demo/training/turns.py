@@ -1,4 +1,4 @@
-"""One question and its answer: a `Turn`, and how an answer to it is judged."""
+"""One question and its answer: a `Turn`. With tools, calls may stand for an answer, and results for a question."""
 
 from __future__ import annotations
 
@@ -20,6 +20,26 @@ class Turn:
     """What a right answer does not contain."""
 
 
+@dataclass(frozen=True)
+class Results:
+    """What tools gave back, where the user's message would stand."""
+
+    results: tuple[tuple[str, str], ...]
+    """(the call's id, the text)"""
+
+
+class Calls(str):
+    """An answer that calls tools: the JSON after `[TOOL_CALLS]`."""
+
+
+class WrongCalls(Calls):
+    """Calls that a tool complained about: never learned."""
+
+
+CALLS = "[TOOL_CALLS]"
+"""How the text of a model's answer shows that it is calls."""
+
+
 BEFORE = ("Hi, ", "Hey! ", "Hello! ", "Please: ", "Quick question: ", "Excuse me, ", "OK. ", "And ", "So, ", "Well, ",
           "Now tell me: ", "One more thing: ", "Another question: ", "Hi there. ", "Good. ", "Thanks. ", "Alright, ",
           "I have a question. ", "Um, ", "Next question: ", "Sorry, ", "By the way, ")  # fmt: skip
@@ -36,9 +56,10 @@ def roughen(rng: random.Random, turn: Turn) -> str:
     if rng.random() < 0.12:
         before = rng.choice(BEFORE)
         text = before + (text[:1].lower() + text[1:] if before.endswith(", ") and not turn.exact else text)
-    if rng.random() < 0.2:
+    copied = turn.skill in ("repeating", "JSON")  # its end counts
+    if rng.random() < 0.2 and not copied:
         text = text.rstrip("?.!")
-    if rng.random() < 0.07:
+    if rng.random() < 0.07 and not copied:
         text += rng.choice(AFTER)
     if turn.exact:
         return text

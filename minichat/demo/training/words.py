@@ -153,3 +153,63 @@ PEOPLE = [
 ]  # fmt: skip
 HELD_OUT_PEOPLE = ["Bach", "Archimedes", "Voltaire", "Ada Lovelace", "Marco Polo", "Joan of Arc", "Chopin", "Kafka",
                    "Winston Churchill", "Alan Turing", "Monet", "Confucius"]  # fmt: skip
+
+# Cities to ask the weather of, in training, beside CITIES and the capitals.
+WEATHER_CITIES = [
+    "San Francisco", "New York", "Los Angeles", "Las Vegas", "Miami", "Salt Lake City", "New Orleans", "San Antonio",
+    "Minneapolis", "Nashville", "Pittsburgh", "Baltimore", "Honolulu", "Anchorage", "St. Louis", "Kansas City",
+    "Santa Fe", "Indianapolis", "Milwaukee", "El Paso", "Edmonton", "Quebec", "Rio de Janeiro", "São Paulo",
+    "Belo Horizonte", "Córdoba", "Cartagena", "Medellín", "Guadalajara", "Monterrey", "Cape Town", "Johannesburg",
+    "Marrakesh", "Fez", "Zanzibar", "Kampala", "Istanbul", "Antalya", "Tel Aviv", "Jerusalem", "Dubai", "Doha",
+    "Karachi", "Delhi", "Bangalore", "Hyderabad", "Jaipur", "Shanghai", "Hong Kong", "Guangzhou", "Shenzhen",
+    "Ho Chi Minh City", "Kuala Lumpur", "Singapore", "Hiroshima", "Yokohama", "Nagasaki", "Adelaide", "Hobart",
+    "Darwin", "Christchurch", "Manchester", "Liverpool", "Birmingham", "Newcastle", "Cardiff", "Belfast", "Galway",
+    "Aberdeen", "York", "Oxford", "Cambridge", "Brighton", "Bath", "Nancy", "Dijon", "Grenoble", "Avignon",
+    "Saint-Étienne", "Aix-en-Provence", "Düsseldorf", "Frankfurt", "Nürnberg", "Bremen", "Dresden", "Rostock",
+    "Köln", "München", "Zürich", "Basel", "Genoa", "Bologna", "Milan", "Bari", "Catania", "Siena", "Zaragoza",
+    "Cádiz", "Málaga", "San Sebastián", "Coimbra", "Faro", "The Hague", "Eindhoven", "Liège", "Charleroi",
+    "Saint Petersburg", "Odesa", "Lviv", "Wrocław", "Poznań", "Łódź", "Split", "Dubrovnik", "Thessaloniki",
+    "Trondheim", "Stavanger", "Uppsala", "Turku", "Odense", "Akureyri",
+]  # fmt: skip
+HELD_OUT_WEATHER_CITIES = [
+    *HELD_OUT_CITIES, "Stuttgart", "Lausanne", "Bergen", "Tampere", "Granada", "Pisa", "Venice", "Florence", "Verona",
+    "Gdańsk", "Brno", "Graz", "Innsbruck", "Ghent", "Bruges", "Rotterdam", "Aarhus", "Malmö", "Nantes", "Strasbourg",
+    "Rennes", "Bilbao", "Braga", "Izmir", "Alexandria", "Casablanca", "Mombasa", "Durban", "Pune", "Kolkata", "Lahore",
+    "Busan", "Nagoya", "Sapporo", "Melbourne", "Brisbane", "Auckland", "Calgary", "Winnipeg", "Halifax",
+    "San Diego", "Palo Alto", "Clermont-Ferrand", "Heidelberg", "Göttingen", "Santa Cruz", "Port Louis", "Fukuoka",
+]  # fmt: skip
+US_CITIES = {
+    "Boston": "MA", "Chicago": "IL", "Denver": "CO", "Seattle": "WA", "San Francisco": "CA", "New York": "NY",
+    "Los Angeles": "CA", "Las Vegas": "NV", "Miami": "FL", "Nashville": "TN", "Minneapolis": "MN", "Honolulu": "HI",
+    "Pittsburgh": "PA", "Baltimore": "MD", "New Orleans": "LA", "San Antonio": "TX", "Milwaukee": "WI",
+    "Indianapolis": "IN", "Anchorage": "AK", "Salt Lake City": "UT", "Kansas City": "MO", "Santa Fe": "NM",
+}  # fmt: skip
+HELD_OUT_US_CITIES = {
+    "Houston": "TX", "Phoenix": "AZ", "Atlanta": "GA", "Detroit": "MI", "Cleveland": "OH", "Tampa": "FL",
+    "San Diego": "CA", "Austin": "TX", "Memphis": "TN", "Portland": "OR", "Boise": "ID", "Omaha": "NE",
+}  # fmt: skip
+STATES = ("AL", "AK", "AZ", "AR", "CA", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL", "IN", "IA", "KS", "KY", "LA",
+          "ME", "MD", "MA", "MI", "MN", "MS", "MO", "MT", "NE", "NV", "NH", "NJ", "NM", "NY", "NC", "ND", "OH", "OK",
+          "OR", "PA", "RI", "SC", "SD", "TN", "TX", "UT", "VT", "VA", "WA", "WV", "WI", "WY")  # fmt: skip
+FAMILY_NAMES = [
+    "Smith", "Jones", "Brown", "Taylor", "Miller", "Wilson", "Moore", "Martin", "Clark", "Lewis", "Walker", "Hall",
+    "Young", "King", "Wright", "Hill", "Scott", "Green", "Adams", "Baker", "Nelson", "Carter", "Parker", "Evans",
+    "Müller", "Schmidt", "Weber", "Fischer", "Wagner", "Schäfer", "Groß", "Dubois", "Lefèvre", "Moreau", "Laurent",
+    "Girard", "García", "Fernández", "López", "Martínez", "Sánchez", "Rossi", "Bianchi", "Ferrari", "Silva", "Santos",
+    "Oliveira", "Kowalski", "Nowak", "Novák", "Ivanov", "Petrov", "Andersson", "Johansson", "Hansen", "Nielsen",
+    "Virtanen", "O'Brien", "O'Connor", "McDonald", "van der Berg", "de Vries", "von Braun", "da Costa", "del Río",
+    "Kim", "Lee", "Tanaka", "Suzuki", "Sato", "Wang", "Zhang", "Chen", "Singh", "Patel", "Khan", "Ali", "Yılmaz",
+    "Okafor", "Mensah", "Cohen", "Papadopoulos", "Horváth", "Popescu", "Picard", "Curie", "Newton",
+]  # fmt: skip
+HELD_OUT_FAMILY_NAMES = [
+    "Lovelace", "Hopper", "Turing", "Thompson", "Robinson", "Harrison", "Zimmermann", "Schneider", "Lehmann",
+    "Fontaine", "Rousseau", "Mercier", "Delgado", "Ramírez", "Ortega", "Navarro", "Ricci", "Marino", "Almeida",
+    "Wiśniewski", "Dvořák", "Sorokin", "Lindqvist", "Eriksen", "Korhonen", "Fitzgerald", "MacLeod", "de Jong",
+    "van Dijk", "Watanabe", "Nakamura", "Huang", "Sharma", "Rahman", "Demir", "Adeyemi", "Goldberg", "Kovács",
+    "Ionescu", "Castellano",
+]  # fmt: skip
+ACCENTED_NAMES = ["José", "María", "Jean-Luc", "Anne-Marie", "Zoë", "Chloé", "René", "François", "Jürgen", "Søren",
+                  "Björn", "Łukasz", "Ágnes", "Inés", "Ángel", "Noémie", "Renée", "Hélène", "Günther", "Jörg",
+                  "María del Mar", "Juan Carlos", "Mary Jane", "Karl-Heinz", "Åsa", "João"]  # fmt: skip
+HELD_OUT_ACCENTED_NAMES = ["Ada", "Jean-Pierre", "Élodie", "Andrés", "María José", "Zoltán", "Müge", "Käthe", "Théo",
+                           "Marie-Claire", "Raúl", "Óscar", "Lætitia", "Jérôme", "Beyoncé", "Anne-Sophie"]  # fmt: skip
