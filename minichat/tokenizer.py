@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 from minichat.tekken import Bpe
-from minichat.template.pieces import Control, Piece, Text
+from minichat.template.pieces import Control, Image, Piece, Text
 from quant.errors import GgufError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Tokenizer(ABC):
 
     controls: the ids of the control tokens by name, such as {"[INST]": 3}.
     bos, eos: the ids of `<s>` and `</s>`.
+    begins_with_space: whether the vocabulary puts a space of its own before each text.
     n_vocab: the ids are 0 to n_vocab - 1.
 
     Methods raise GgufError for an id outside the vocabulary and for a control token that it lacks.
@@ -81,6 +82,7 @@ class Tokenizer(ABC):
         self.controls: dict[str, int] = {token: i for i, token in enumerate(tokens) if types[i] == _CONTROL}
         self.bos = self._special_id(metadata, "tokenizer.ggml.bos_token_id", default=1)
         self.eos = self._special_id(metadata, "tokenizer.ggml.eos_token_id", default=2)
+        self.begins_with_space = False
 
     def _special_id(self, metadata: dict[str, Any], key: str, default: int) -> int:
         value = metadata.get(key, default)
@@ -92,10 +94,11 @@ class Tokenizer(ABC):
         """The ids of a prompt. Each text is tokenized by itself, as mistral-common does it."""
         ids: list[int] = []
         for piece in pieces:
-            if isinstance(piece, Control):
-                if piece.name not in self.controls:
-                    raise GgufError(f"the model's vocabulary has no control token {piece.name}: use another template")
-                ids.append(self.controls[piece.name])
+            if isinstance(piece, Control | Image):
+                name = "[IMG]" if isinstance(piece, Image) else piece.name
+                if name not in self.controls:
+                    raise GgufError(f"the model's vocabulary has no control token {name}: use another template")
+                ids.append(self.controls[name])
             elif isinstance(piece, Text):
                 ids.extend(self._encode_text(_well_formed(piece.text)) if piece.text else ())
             else:
@@ -128,6 +131,12 @@ class Tokenizer(ABC):
     def control_names(self) -> dict[int, str]:
         """The names of the control tokens by id, such as {3: "[INST]"}."""
         return {token_id: name for name, token_id in self.controls.items()}
+
+    @cached_property
+    def wordless(self) -> frozenset[int]:
+        """The ids that stand for nothing that can be written: control tokens, and what is not known."""
+        unknown = (token_id for token_id, kind in enumerate(self._types) if kind in (_UNKNOWN, _CONTROL))
+        return frozenset((*unknown, *self.controls.values()))
 
     @abstractmethod
     def _encode_text(self, text: str) -> list[int]:
@@ -188,6 +197,7 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, metadata: dict[str, Any], sentencepiece: Callable[[str], list[int]] | None) -> None:
         super().__init__(metadata)
         self._sentencepiece = sentencepiece
+        self.begins_with_space = True
         for token, kind in zip(self._tokens, self._types, strict=True):
             if kind == _BYTE and not re.fullmatch("<0x[0-9A-F]{2}>", token):
                 raise GgufError(f"the file's vocabulary is damaged: {token!r:.40} is no name of a byte, like <0x0A>")

@@ -34,7 +34,7 @@ class ScriptedLlama:
             self.cached.extend(ids)
         return self.decodes
 
-    def sample(self, sampler: object) -> int:
+    def draw(self) -> int:
         return self.script.pop(0)
 
     def ends(self, token: int) -> bool:
@@ -51,7 +51,7 @@ class ByteTokenizer:
 
 
 def generate(llama: ScriptedLlama, max_tokens: int | None = None, stopped: Callable[[], bool] = lambda: False):  # type: ignore[no-untyped-def]
-    events = list(generation.generate(llama, ByteTokenizer(), [1, 2], None, max_tokens, stopped))  # type: ignore[arg-type]
+    events = list(generation.generate(llama, ByteTokenizer(), [1, 2], llama.draw, max_tokens, stopped))  # type: ignore[arg-type]
     return [e for e in events if isinstance(e, Chunk)], events[-1]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from minichat.engine.llama import BATCH, Llama
 from minichat.engine.speech import Speech
@@ -42,12 +41,16 @@ def generate(
     llama: Llama,
     tokenizer: Tokenizer,
     prompt: Sequence[int],
-    sampler: Any,
+    draw: Callable[[], int | None],
     max_tokens: int | None,
     stopped: Callable[[], bool],
     room: int = 1,
 ) -> Iterator[Event]:
-    """The events of one answer to `prompt`; the last is its Done. `stopped` is asked before each token."""
+    """The events of one answer to `prompt`; the last is its Done.
+
+    draw: the next token from the logits of the last decoded one; None if nothing can follow. `stopped` is asked before
+    each token.
+    """
     begin = time.perf_counter()
     at = Prefill(0, len(prompt), 0)
     for at in prefill(llama, prompt, stopped, room):
@@ -60,10 +63,10 @@ def generate(
         if max_tokens is not None and len(tokens) >= max_tokens:
             reason = "length"
             break
-        token = llama.sample(sampler)
+        token = draw()
         now = time.perf_counter()
         first = first if tokens else now
-        if llama.ends(token):
+        if token is None or llama.ends(token):
             reason = "eos"
             break
         tokens.append(token)

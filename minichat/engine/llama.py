@@ -44,8 +44,8 @@ class Llama:
             raise UsageError("--device gpu: this build of llama.cpp computes on the CPU only (`minichat doctor`)")
         self.gpu_layers = _gpu_layers(options) if c.llama_supports_gpu_offload() else 0
         self._model = self._load(path, options, on_progress)
-        self._vocab = c.llama_model_get_vocab(self._model)
-        self.vocabulary: int = c.llama_vocab_n_tokens(self._vocab)
+        self.vocab = c.llama_model_get_vocab(self._model)  # llama.cpp's handle of it
+        self.vocabulary: int = c.llama_vocab_n_tokens(self.vocab)
         self.ctx_train: int = c.llama_model_n_ctx_train(self._model)
         self._window: int = c.llama_model_n_swa(self._model)  # tokens; 0 if all layers attend to everything
         self.threads = options.threads or physical_cores()
@@ -109,14 +109,14 @@ class Llama:
         raw = text.encode("utf-8", "replace")
         room = len(raw) + 2  # each byte is one token at most; the dummy prefix adds one
         ids = (self._c.llama_token * room)()
-        count = self._c.llama_tokenize(self._vocab, raw, len(raw), ids, room, False, False)
+        count = self._c.llama_tokenize(self.vocab, raw, len(raw), ids, room, False, False)
         if count < 0:
             raise EngineError("llama.cpp made more tokens of a text than it has bytes")
         return list(ids[:count])
 
     def ends(self, token: int) -> bool:
         """Whether this token ends an answer."""
-        return bool(self._c.llama_vocab_is_eog(self._vocab, token))
+        return bool(self._c.llama_vocab_is_eog(self.vocab, token))
 
     # The KV cache.
 
@@ -179,6 +179,13 @@ class Llama:
     def sample(self, sampler: Any) -> int:
         """The next token, drawn by a chain of `sampler.chain` from the logits of the last decoded token."""
         return int(self._c.llama_sampler_sample(sampler, self._context, -1))
+
+    def logits(self) -> memoryview[float]:
+        """The logits after the last decoded token: (vocabulary,) float32, valid until the next decode."""
+        address = ctypes.cast(self._c.llama_get_logits_ith(self._context, -1), ctypes.c_void_p).value
+        if address is None:
+            raise EngineError("llama.cpp has no logits: nothing has been decoded")
+        return memoryview((ctypes.c_float * self.vocabulary).from_address(address)).cast("B").cast("f")
 
     # llama.cpp's log.
 

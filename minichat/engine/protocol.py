@@ -1,7 +1,8 @@
 """What the front and the engine say to each other: one JSON object a line, over two pipes.
 
     front -> engine   {"id": 1, "op": "load", "path": "…", "options": {…}}
-                      {"id": 2, "op": "generate", "pieces": […], "sampling": {…}, "max_tokens": 256}
+                      {"id": 2, "op": "generate", "pieces": […], "sampling": {…}, "max_tokens": 256,
+                       "room": 1, "grammar": null}
                       {"id": 3, "op": "prefill", "pieces": […]}         into the KV cache, no answer
                       {"id": 4, "op": "tokenize", "pieces": […]}
                       {"id": 5, "op": "info"}                           backends, devices, versions

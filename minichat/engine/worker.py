@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minichat import tokenizer as tokenizers
 from minichat.engine import devices, generation, protocol, sampler
+from minichat.engine.grammar import constrained
 from minichat.engine.llama import Llama
 from minichat.engine.telling import tell
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
@@ -140,12 +142,13 @@ class Worker:
         llama, tokenizer = self._loaded()
         prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
         settings = sampler.resolve(Sampling(**line["sampling"]), self._metadata)
-        with sampler.chain(settings) as samplers:
-            stopped = partial(self._is_stopped, request)
-            longest, room = line["max_tokens"], line["room"]
+        stopped, longest, room = partial(self._is_stopped, request), line["max_tokens"], line["room"]
+        with ExitStack() as kept:
+            samplers = kept.enter_context(sampler.chain(settings))
+            draw: Callable[[], int | None] = partial(llama.sample, samplers)
             if line["grammar"] is not None:
-                raise EngineError("grammars are not there yet")
-            self._stream(request, generation.generate(llama, tokenizer, prompt, samplers, longest, stopped, room))
+                draw = kept.enter_context(constrained(llama, tokenizer, samplers, settings, line["grammar"])).draw
+            self._stream(request, generation.generate(llama, tokenizer, prompt, draw, longest, stopped, room))
 
     def _do_prefill(self, request: int, line: protocol.Line) -> None:
         llama, tokenizer = self._loaded()

@@ -1,0 +1,53 @@
+"""An end for what cannot be interrupted: C code that a hostile file or grammar keeps busy for ever.
+
+    with watch("the grammar", 20.0): ...      longer than that, and the process ends with a line that says so
+
+The front then tells what the process said last, and can start another one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LOOK_S = 0.5
+
+
+class _Watch:
+    """At most one thing is watched at a time, by a thread that is started for the first one and stays."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self.limit: tuple[float, str] | None = None  # when it ends, and what is said then
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_S)
+            limit = self.limit
+            if limit is not None and time.monotonic() > limit[0]:
+                sys.stderr.write(f"{limit[1]}\n")
+                sys.stderr.flush()
+                os._exit(1)
+
+
+_watch = _Watch()
+
+
+@contextmanager
+def watch(what: str, seconds: float) -> Iterator[None]:
+    """Ends the process if the block takes longer than `seconds`; `what` names it. Costs about a microsecond."""
+    _watch.start()
+    _watch.limit = (time.monotonic() + seconds, f"{what} took longer than {seconds:.0f} s")
+    try:
+        yield
+    finally:
+        _watch.limit = None
