@@ -42,6 +42,7 @@ VERSION = Version(
     tools_with="last",
     calls=_nothing,
     result=_nothing,
+    call_syntax="none",
     sorts_results=False,
     forgets_calls=False,
 )

@@ -29,5 +29,6 @@ VERSION = replace(
     name="v11",
     rules=replace(v7_tekken.VERSION.rules, version="v11", unique_ids=True),
     calls=_calls,
+    call_syntax="marks",
     sorts_results=True,
 )

@@ -54,5 +54,6 @@ VERSION = replace(
     strips=True,
     calls=_calls,
     result=_result,
+    call_syntax="list",
     forgets_calls=True,
 )

@@ -42,6 +42,7 @@ class Version:
     strips: whether an answer loses the spaces at its end.
     tools_with: the user's turn that the list of tools comes before.
     calls, result: the pieces of an answer's calls, and of one result.
+    call_syntax: how a model writes calls behind [TOOL_CALLS]: as one JSON list, or each by itself with [ARGS].
     sorts_results: whether results are put in the order of their calls.
     forgets_calls: whether calls and results before the last user's turn are left out.
     """
@@ -54,6 +55,7 @@ class Version:
     tools_with: Place
     calls: Callable[[Sequence[Call]], list[Piece]]
     result: Callable[[Message], list[Piece]]
+    call_syntax: Literal["none", "list", "marks"]
     sorts_results: bool
     forgets_calls: bool
 
