@@ -20,8 +20,9 @@ from typing import Any, NoReturn
 
 from minichat.template.tools import Tool, parse_tools
 from minichat.tools import functions
+from minichat.tools.checking import schema_of
 from minichat.tools.process import Limits, run
-from quant.errors import ToolError
+from quant.errors import SchemaError, ToolError
 
 MAX_FILE_BYTES = 4 << 20
 _DESCRIBING = Limits(seconds=30.0, output_bytes=MAX_FILE_BYTES)
@@ -61,10 +62,21 @@ def load_tools(path: Path) -> Toolbox:
         if tool.name in names:
             raise ToolError(f"{where} has the name of an earlier one: each tool needs its own")
         names.add(tool.name)
+        _check_schema(tool, where)
         command = _command(item, where)
         if command is not None:
             commands[tool.name] = _placed(command, folder)
     return Toolbox(tools, commands, folder)
+
+
+def _check_schema(tool: Tool, where: str) -> None:
+    """That arguments can be checked by the tool's parameters: better known now than when a model calls."""
+    from minichat.schema.check import check_schema  # imports jsonschema
+
+    try:
+        check_schema(schema_of(tool))
+    except SchemaError as error:
+        raise ToolError(f"{where}: its parameters: {error}") from error
 
 
 def _command(item: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
