@@ -20,6 +20,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
+from minichat.symbols import KNOWN, Symbols, absent_character
 from minichat.tekken import Bpe
 from minichat.template.pieces import Control, Image, Piece, Text
 from quant.errors import GgufError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 # tokenizer.ggml.token_type, as llama.cpp numbers them
-_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 
 
 class Header(Protocol):
@@ -197,6 +198,13 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, metadata: dict[str, Any], sentencepiece: Callable[[str], list[int]] | None) -> None:
         super().__init__(metadata)
         self._sentencepiece = sentencepiece
+        kinds = zip(self._tokens, self._types, strict=True)
+        symbols = {
+            token: i for i, (token, kind) in enumerate(kinds) if kind == _USER_DEFINED and KNOWN.fullmatch(token)
+        }
+        self._symbols: Symbols | None = None
+        if symbols and sentencepiece is not None:
+            self._symbols = Symbols(symbols, sentencepiece, absent_character(self._tokens))
         self.begins_with_space = True
         for token, kind in zip(self._tokens, self._types, strict=True):
             if kind == _BYTE and not re.fullmatch("<0x[0-9A-F]{2}>", token):
@@ -205,7 +213,7 @@ class SentencePieceTokenizer(Tokenizer):
     def _encode_text(self, text: str) -> list[int]:
         if self._sentencepiece is None:
             raise GgufError("a SentencePiece vocabulary encodes text in the engine only")
-        return self._sentencepiece(text)
+        return self._symbols.encode(text) if self._symbols else self._sentencepiece(text)
 
     def token_bytes(self, token_id: int) -> bytes:
         kind, token = self._types[self._checked(token_id)], self._tokens[token_id]

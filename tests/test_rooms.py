@@ -41,7 +41,13 @@ QUIET = {
         *("minichat.manifest", "minichat.names", "minichat.blobs", "minichat.notices", "minichat.last_used"),
         *("minichat.folders", "minichat.home", "minichat.working", "convert.lock", "convert.publish", "quant.errors"),
     },
-    "minichat/tokenizer.py": {"minichat.template", "minichat.tekken", "convert.gguf_file", "quant.errors"},
+    "minichat/tokenizer.py": {
+        "minichat.template",
+        "minichat.tekken",
+        "minichat.symbols",
+        "convert.gguf_file",
+        "quant.errors",
+    },
 }
 FRONT = [
     "minichat.cli",
