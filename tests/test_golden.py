@@ -14,7 +14,7 @@ import make_golden
 import pytest
 from gguf_samples import METADATA
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-from mistral_oracle import DATA, TEKKEN, oracle
+from mistral_oracle import DATA, SENTENCEPIECES, TEKKEN, oracle, special_tokens, tekken_json
 from program import fails, minichat
 
 from convert import gguf_writer as w
@@ -33,7 +33,9 @@ from minichat.terminal.progress import WorkProgress
 from quant.errors import EngineError, GgufError
 
 PUBLISHED = [path for path in sorted(DATA.iterdir()) if path.suffix != ".v7m1"]
-V3 = make_golden.V3
+V3 = SENTENCEPIECES["v3"]
+# How many of the golden conversations each version can express; the others hold tools, calls with text, thinking.
+EXPRESSED = {"v1": 5, "v2": 8, "v3": 8, "v3-tekken": 8, "v7": 9, "v7-tekken": 9, "v11": 9, "v13": 10}
 CONTROL, USER_DEFINED, UNUSED = 3, 4, 5
 
 
@@ -126,15 +128,29 @@ def test_examples() -> None:
 @pytest.mark.parametrize(
     ("path", "template", "about"),
     [
+        (TEKKEN, "v3-tekken", "Tekken"),
         (TEKKEN, "v7-tekken", "Tekken"),
+        (SENTENCEPIECES["v1"], "v1", "SentencePiece of 32,000 tokens"),
+        (SENTENCEPIECES["v2"], "v2", "SentencePiece of 32,768 tokens"),
         (V3, "v3", "SentencePiece of 32,768 tokens"),
+        (SENTENCEPIECES["v7"], "v7", "SentencePiece of 32,768 tokens"),
         (make_golden.DEMO, "v3-tekken", "the demo model"),
         (make_golden.DEMO, "v7-tekken", "the demo model"),
     ],
 )
 def test_sound_vocabularies(tmp_path: Path, path: Path, template: str, about: str) -> None:
     found = checked(tmp_path, vocabulary(path), template)
-    assert found == TokenCheck("golden", about, len(texts().strings), len(texts().conversations))
+    assert found == TokenCheck("golden", about, len(texts().strings), EXPRESSED[template])
+
+
+@pytest.mark.parametrize("version", ["v11", "v13"])
+def test_vocabularies_that_list_their_control_tokens(tmp_path: Path, version: str) -> None:
+    content = tekken_json()
+    listed = {**content, "special_tokens": special_tokens(), "config": {**content["config"], "version": version}}
+    path = tmp_path / "tekken.json"
+    path.write_text(json.dumps(listed), encoding="utf-8")
+    found = checked(tmp_path, vocabulary(path), version)
+    assert found == TokenCheck("golden", "Tekken", len(texts().strings), EXPRESSED[version])
 
 
 def test_without_a_template_strings_are_checked_only(tmp_path: Path) -> None:
@@ -145,7 +161,7 @@ def test_without_a_template_strings_are_checked_only(tmp_path: Path) -> None:
 
 def test_the_template_that_was_recorded_elsewhere(tmp_path: Path) -> None:
     path = file(tmp_path, vocabulary(V3))
-    assert check_tokens(path, read_header(path), "v3").conversations == len(texts().conversations)
+    assert check_tokens(path, read_header(path), "v3").conversations == EXPRESSED["v3"]
 
 
 def test_padding_and_other_names_of_control_tokens_change_nothing(tmp_path: Path) -> None:
@@ -171,7 +187,7 @@ def test_a_vocabulary_with_tokens_of_its_own(tmp_path: Path) -> None:
     grown = replace(told, tokens=[*told.tokens, "▁minichat"], types=[*told.types, 1], scores=[*told.scores, -5.0])
     found = checked(tmp_path, grown, "v3")
     assert (found.kind, found.about) == ("round trip", "32769 tokens that are not known")
-    assert (found.problem, found.conversations) == (None, len(texts().conversations))
+    assert (found.problem, found.conversations) == (None, EXPRESSED["v3"])
 
 
 def test_a_trained_model_with_a_vocabulary_of_its_own(small_gguf: Path) -> None:
@@ -179,7 +195,7 @@ def test_a_trained_model_with_a_vocabulary_of_its_own(small_gguf: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (facts,) = json.loads(done.stdout)
     about = {"kind": "round trip", "about": "1280 tokens that are not known", "problem": None}
-    assert facts["tokens"] == {**about, "strings": len(texts().strings), "conversations": len(texts().conversations)}
+    assert facts["tokens"] == {**about, "strings": len(texts().strings), "conversations": EXPRESSED["v7-tekken"]}
     assert minichat("verify", small_gguf).stdout.splitlines()[1].split()[3:5] == ["round", "trip"]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from minichat import tokenizer as tokenizers
 from minichat.engine.client import Engine
@@ -15,7 +16,8 @@ from minichat.golden.vocabulary import BYTE, N_BYTES, Golden, difference, recogn
 from minichat.template import VERSIONS, render
 from minichat.template.messages import parse_messages
 from minichat.template.pieces import Control, Piece, Text
-from quant.errors import EngineError, GgufError
+from minichat.template.tools import parse_tools
+from quant.errors import EngineError, GgufError, TemplateError
 
 if TYPE_CHECKING:
     from minichat.tokenizer import Header, Tokenizer
@@ -64,7 +66,7 @@ def check_tokens(path: Path, header: Header, template: str | None = None) -> Tok
         "round trip" if golden is None else "golden",
         f"{tokenizer.n_vocab} tokens that are not known" if golden is None else golden.name,
         len(texts().strings),
-        len(texts().conversations) if version else 0,
+        _expressible(golden, version),
         "; ".join(filter(None, (problem, damage))) or None,
     )
 
@@ -97,15 +99,40 @@ def _problems(engine: Engine, tokenizer: Tokenizer, golden: Golden | None, versi
         yield from _lost(tokenizer, text, ids)
     names = "".join([name for name in tokenizer.controls if len(name) <= _MAX_NAME][:_MAX_NAMES])
     yield from _lost(tokenizer, names, engine.tokenize([Text(names)])[0])
-    for n, messages in enumerate(conversations if version is not None else ()):
-        pieces = render(parse_messages(json.dumps(messages)), version or "")
+    for n, conversation in enumerate(conversations if version is not None else ()):
+        expected = golden.conversations[version or ""][n] if golden is not None else None
+        try:
+            pieces = _rendered(conversation, version or "")
+        except TemplateError as error:
+            if expected is not None:
+                yield f"of conversation {n + 1} in {version}: {error}"
+            continue
         ids, _ = engine.tokenize(pieces)
-        if golden is not None and version is not None:
-            told = _first_difference(ids, golden.conversations[version][n])
+        if expected is not None:
+            told = _first_difference(ids, expected)
         else:
             told = _first_difference(_controls_in(ids, tokenizer), _controls_of(pieces, tokenizer))
         if told is not None:
             yield f"of conversation {n + 1} in {version} {told}"
+
+
+def _expressible(golden: Golden | None, version: str | None) -> int:
+    """How many of the conversations the version has a form for: V1 has no tools, only V13 thinks."""
+    if version is None:
+        return 0
+    if golden is not None:
+        return sum(ids is not None for ids in golden.conversations[version])
+    count = 0
+    for conversation in texts().conversations:
+        with suppress(TemplateError):
+            _rendered(conversation, version)
+            count += 1
+    return count
+
+
+def _rendered(conversation: Mapping[str, Any], version: str) -> list[Piece]:
+    tools = parse_tools(conversation["tools"], "the tools")
+    return render(parse_messages(json.dumps(conversation["messages"])), version, tools)
 
 
 def _lost(tokenizer: Tokenizer, text: str, ids: Sequence[int]) -> Iterator[str]:

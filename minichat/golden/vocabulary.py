@@ -31,10 +31,10 @@ NORMAL, USER_DEFINED, BYTE = 1, 4, 6
 
 @dataclass(frozen=True)
 class Texts:
-    """strings: to be tokenized as they are. conversations: messages in OpenAI's shape, for a template."""
+    """strings: to be tokenized as they are. conversations: `messages` and `tools` in OpenAI's shape, for a template."""
 
     strings: list[str]
-    conversations: list[list[dict[str, Any]]]
+    conversations: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Golden:
     model: tokenizer.ggml.model. first: the id of its first ordinary token; the 256 bytes come first. count: of its
     ordinary tokens. blocks: `fingerprint` of them. last_merged: SentencePiece's tokens of the lowest score; the scores
     of all others fall as their ids rise.
-    strings: the ids of each of `Texts.strings`. conversations: those of `Texts.conversations`, by template.
+    strings: the ids of each of `Texts.strings`. conversations: those of `Texts.conversations`, by template;
+    None for one that the template cannot express.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Golden:
     blocks: str
     last_merged: list[int]
     strings: list[list[int]]
-    conversations: dict[str, list[list[int]]]
+    conversations: dict[str, list[list[int] | None]]
 
     @property
     def end(self) -> int:
