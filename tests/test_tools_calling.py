@@ -83,7 +83,7 @@ def test_a_failure_is_told_with_its_reason(run: Callable[..., Result]) -> None:
     assert run(said) == Result("Error: tool failed with exit code 3: no such city", failed=True)
     assert run("print('no such city'); exit(1)").text == "Error: tool failed with exit code 1: no such city"
     assert run("exit(1)").text == "Error: tool failed with exit code 1"
-    assert run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)").text == "Error: tool was ended by SIGSEGV"
+    assert run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)").text == "Error: tool failed with SIGSEGV"
 
 
 def test_of_a_long_complaint_the_beginning_and_the_end_are_told(run: Callable[..., Result]) -> None:

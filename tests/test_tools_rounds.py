@@ -370,6 +370,17 @@ def test_a_template_without_tools_answers_in_text(tmp_path: Path, template: str 
     assert scene.conversation.messages[1:] == [Message("assistant", "22", (7, 8))]
 
 
+def test_the_template_may_be_known_only_with_the_first_answer(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, "v3")
+    scene.conversation.template = None
+
+    def generate(conversation: Conversation) -> Done:
+        conversation.template = "v3"
+        return calls("v3", ("byhand", {}))
+
+    assert len(Rounds(scene.conversation, scene.toolbox, generate, lambda *_: True).run().calls) == 1
+
+
 NINE = re.compile("[a-zA-Z0-9]{9}")
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import codecs
 import json
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minichat.tools.process import Ended, Limits, run
+from minichat.tools.process import Ended, Limits, described, run
 
 if TYPE_CHECKING:
     from minichat.tools.toolbox import Toolbox
@@ -53,26 +52,12 @@ def call(toolbox: Toolbox, name: str, arguments: Mapping[str, Any], limits: Limi
         text = codecs.getincrementaldecoder("utf-8")("replace").decode(ended.output)  # no half character at the end
         return Result(f"{text}\n[cut: the output is longer than {limits.output_bytes:,} bytes]")
     if ended.code:
-        return _failure(f"{name} {_how(ended.code)}{_said(ended)}")
+        return _failure(f"{name} failed with {described(ended.code)}{_said(ended)}")
     return Result(ended.output.decode(errors="replace").rstrip("\r\n"))
 
 
 def _failure(reason: str) -> Result:
     return Result(f"Error: {reason}", failed=True)
-
-
-def _how(code: int) -> str:
-    """How a command failed.
-
-    >>> _how(-11), _how(3)
-    ('was ended by SIGSEGV', 'failed with exit code 3')
-    """
-    if code > 0:
-        return f"failed with exit code {code}"
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal
-        return f"was ended by signal {-code}"
 
 
 def _said(ended: Ended) -> str:

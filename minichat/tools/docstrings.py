@@ -33,7 +33,7 @@ def read(text: str) -> Docstring:
     >>> read("Adds.\n\n:param int a: The first.\n:returns: A sum.\n")
     Docstring(description='Adds.', parameters={'a': 'The first.'})
     """
-    lines = [line.rstrip() for line in text.split("\n")]
+    lines = [line.rstrip() for line in text.strip("\n").split("\n")]
     parameters: dict[str, str] = {}
     for number, line in enumerate(lines):
         if _GOOGLE.fullmatch(line):

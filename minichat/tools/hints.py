@@ -16,7 +16,7 @@ import enum
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Union
 
 _PLAIN: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -99,9 +99,9 @@ def converted(value: Any, hint: Any, where: str) -> Any:
     if hint in _PLAIN:
         return _plain(value, hint, where)
     if origin is Literal:
-        return _one_of(value, {choice: choice for choice in arguments}, where)
+        return _one_of(value, [(choice, choice) for choice in arguments], where)
     if _is_enum(hint):
-        return _one_of(value, {member.value: member for member in hint}, where)
+        return _one_of(value, [(member.value, member) for member in hint], where)
     if origin in (Union, types.UnionType):
         return _first_that_fits(value, arguments, where)
     fields = _fields(hint)
@@ -123,7 +123,7 @@ def _choice(choices: Sequence[Any], where: str) -> dict[str, Any]:
     """The schema of a choice between plain values; its type too, if they have the same."""
     kinds = {_PLAIN.get(type(choice)) for choice in choices}
     if None in kinds or not choices:
-        raise HintError(f"{where} is a choice between values that JSON does not know")
+        raise HintError(f"{where} has a choice between values that JSON does not know")
     return ({"type": kinds.pop()} if len(kinds) == 1 else {}) | {"enum": list(choices)}
 
 
@@ -172,11 +172,12 @@ def _checked(value: Any, kind: type, where: str) -> Any:
     return value
 
 
-def _one_of(value: Any, choices: Mapping[Any, Any], where: str) -> Any:
-    for key, choice in choices.items():
+def _one_of(value: Any, choices: Sequence[tuple[Any, Any]], where: str) -> Any:
+    """What stands beside the value, which must be of the same type: 1 is not True."""
+    for key, choice in choices:
         if key == value and type(key) is type(value):
             return choice
-    raise TypeError(f"{where} must be one of {', '.join(map(repr, choices))}")
+    raise TypeError(f"{where} must be one of {', '.join(repr(key) for key, _ in choices)}")
 
 
 def _first_that_fits(value: Any, hints: Sequence[Any], where: str) -> Any:

@@ -85,6 +85,20 @@ def run(argv: Sequence[str], sent: bytes, folder: Path, limits: Limits) -> Ended
     return Ended(output.taken(), errors.taken(), process.wait(), cut=output.over, late=notice == "late")
 
 
+def described(code: int) -> str:
+    """An exit code that is not 0, in words.
+
+    >>> described(-11), described(3)
+    ('SIGSEGV', 'exit code 3')
+    """
+    if code > 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
+
+
 class _Reader:
     """Reads a pipe in a thread, to its end: keeps the first bytes and drops the rest, so that nobody waits for it."""
 
@@ -121,11 +135,13 @@ def _wait(process: subprocess.Popen[bytes], notices: queue.SimpleQueue[str]) -> 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ends the program and what it started: politely, then by force."""
-    _signal_group(process, force=False)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE_S)
-    _signal_group(process, force=True)
-    process.wait()
+    try:
+        _signal_group(process, force=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_S)
+    finally:  # whoever presses Ctrl-C again does not want to wait
+        _signal_group(process, force=True)
+        process.wait()
 
 
 def _signal_group(process: subprocess.Popen[bytes], force: bool) -> None:

@@ -82,8 +82,6 @@ class Rounds:
         self._conversation, self._toolbox = conversation, toolbox
         self._generate, self._agree, self._report = generate, agree, report
         self._limits, self._most = limits or Limits(), most
-        version = VERSIONS.get(conversation.template or "")
-        self._rules = version.rules if version is not None and version.rules.tools else None
 
     def run(self) -> Outcome:
         """Answers the conversation's last message, and adds to it all that is said; nothing, if that is no token.
@@ -97,7 +95,8 @@ class Rounds:
         while True:
             with _noted(self._conversation, unread):
                 done = self._generate(self._conversation)
-            rules, read = self._rules, self._read(done)
+            rules = self._rules()  # not before: a model that is still being loaded has not told its template
+            read = _read(done, rules)
             if rules is None or done.reason == "stop" or not (read.calls or read.problem):
                 self._keep_text(done, read)
                 return Outcome(done, read)
@@ -119,10 +118,10 @@ class Rounds:
                 return Outcome(done, read, calls)
             self._add_results(calls, checks, run=not wrong)
 
-    def _read(self, done: Done) -> ReadAnswer:
-        if self._rules is None:
-            return ReadAnswer(done.text, "", (), None)
-        return read_answer(done.spans, self._rules.version)
+    def _rules(self) -> Rules | None:
+        """Those of the conversation's template; None where it has no tools."""
+        version = VERSIONS.get(self._conversation.template or "")
+        return version.rules if version is not None and version.rules.tools else None
 
     def _keep_text(self, done: Done, read: ReadAnswer) -> None:
         """An answer without calls; of one that was stopped in the middle of calls, what came before them."""
@@ -184,6 +183,10 @@ def with_ids(calls: Sequence[Call], rules: Rules) -> tuple[Call, ...]:
         taken.add(call_id)
         kept.append(replace(one, id=call_id))
     return tuple(kept)
+
+
+def _read(done: Done, rules: Rules | None) -> ReadAnswer:
+    return read_answer(done.spans, rules.version) if rules is not None else ReadAnswer(done.text, "", (), None)
 
 
 def _fresh_id() -> str:

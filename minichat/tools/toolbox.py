@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from minichat.template.tools import Tool, parse_tools
 from minichat.tools import functions
 from minichat.tools.checking import schema_of
-from minichat.tools.process import Limits, run
+from minichat.tools.process import Limits, described, run
 from quant.errors import SchemaError, ToolError
 
 MAX_FILE_BYTES = 4 << 20
@@ -150,7 +150,7 @@ def _described(path: Path) -> Any:
         raise ToolError(f"{path}: {error.strerror or error}") from error
     if ended.late:
         raise ToolError(
-            f"{path} did not come to its end within {_DESCRIBING.seconds:.0f} s: it is run to find its functions"
+            f"{path} did not come to its end within {_DESCRIBING.seconds:g} s: it is run to find its functions"
         )
     if ended.cut:
         raise ToolError(f"{path}: its functions are described by more than {MAX_FILE_BYTES >> 20} MB")
@@ -158,7 +158,7 @@ def _described(path: Path) -> Any:
     try:
         answer = json.loads(said)
     except ValueError as error:
-        reason = f"exit code {ended.code}" if ended.code else "without a word"
+        reason = described(ended.code) if ended.code else "without a word"
         raise ToolError(f"{path} ended Python while it was loaded ({reason})") from error
     if "problem" in answer:
         line = f", line {answer['line']}" if answer["line"] else ""
