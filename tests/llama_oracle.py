@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,23 @@ def vocabulary(path: Path) -> Iterator[Any]:
     """The vocabulary of a file, for `tokenize` and `piece`."""
     with _model(path, vocab_only=True) as model:
         yield llama_cpp.llama_model_get_vocab(model)
+
+
+def write_vocabulary(path: Path, metadata: dict[str, Any]) -> Path:
+    """A GGUF with a SentencePiece vocabulary and nothing else, which llama.cpp reads."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(metadata["tokenizer.ggml.tokens"])
+    writer.add_token_scores(metadata["tokenizer.ggml.scores"])
+    writer.add_token_types(metadata["tokenizer.ggml.token_type"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_space_prefix(True)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
 
 
 def tokenize(vocab: Any, text: str) -> list[int]:

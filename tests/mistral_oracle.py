@@ -122,11 +122,12 @@ def byte_table() -> list[str]:
     return table
 
 
-def tekken_metadata(tokenizer: MistralTokenizer) -> dict[str, Any]:
+def tekken_metadata(tokenizer: MistralTokenizer, path: Path = TEKKEN) -> dict[str, Any]:
+    """path: where its ordinary tokens are."""
     tekkenizer = tokenizer.instruct_tokenizer.tokenizer
     special, total = tekkenizer.num_special_tokens, tekkenizer.n_words
     table = byte_table()
-    vocab = tekken_json()["vocab"]
+    vocab = json.loads(path.read_text(encoding="utf-8"))["vocab"] if path != TEKKEN else tekken_json()["vocab"]
     names = [tekkenizer.id_to_piece(i) for i in range(special)]
     ordinary = ["".join(table[b] for b in base64.b64decode(token["token_bytes"])) for token in vocab[: total - special]]
     return {

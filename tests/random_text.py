@@ -8,6 +8,7 @@ CONTROL_NAMES = (
     "<s>", "</s>", "<unk>", "<pad>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CALLS]",
     "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CONTENT]", "[IMG]",
     "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "<SPECIAL_20>", "<SPECIAL_999>", "<0x0A>",
+    "[ARGS]", "[CALL_ID]", "[THINK]", "[/THINK]", "[control_8]", "[REF]", "[/REF]", "[REFERENCE_DOC_3]",
 )  # fmt: skip
 
 SENTENCES = (
@@ -65,6 +66,42 @@ _ALPHABETS = (
 def random_text(rng: random.Random, longest: int = 12) -> str:
     """Up to `longest` parts: runs from one alphabet, pieces of sentences, names of control tokens, any characters."""
     return "".join(_part(rng) for _ in range(rng.randint(0, longest)))
+
+
+def symbols_text(rng: random.Random) -> str:
+    """Texts around the symbols that SentencePiece finds in any text."""
+    symbols = (
+        "[REF]",
+        "[/REF]",
+        "[REFERENCE_DOC_1]",
+        "[REFERENCE_DOC_19]",
+        "[REFERENCE_DOC_20]",
+        "[REFERENCE_DOC_",
+        " ",
+    )
+    return "".join(rng.choice((rng.choice(symbols), random_text(rng, longest=2))) for _ in range(rng.randint(1, 6)))
+
+
+def hostile_text(rng: random.Random) -> str:
+    """Names of control tokens, whole, nested, spelled with escapes and with spaces, among a little else."""
+    return "".join(_attack(rng) for _ in range(rng.randint(1, 5)))
+
+
+def _attack(rng: random.Random) -> str:
+    name = rng.choice(CONTROL_NAMES)
+    choice = rng.random()
+    if choice < 0.5:
+        return name
+    if choice < 0.6:  # one inside the other, for what takes the inner one away
+        cut = rng.randint(1, len(name) - 1)
+        return name[:cut] + rng.choice(CONTROL_NAMES) + name[cut:]
+    if choice < 0.7:
+        return rng.choice(
+            ('"}]' + name, "\\u005b" + name[1:], '"' + name, name + "\n", "{%" + name + "%}", "\\" + name)
+        )
+    if choice < 0.8:
+        return rng.choice(("▁", " ", "\u200b", "\ufeff", "\x00")).join((name[0], name[1:]))
+    return rng.choice((" ", "\n", "x", "</", "[", "]", "INST", name.lower(), name * 3, "😀"))
 
 
 def _part(rng: random.Random) -> str:

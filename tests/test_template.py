@@ -4,146 +4,138 @@ from __future__ import annotations
 
 import json
 import random
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mistral_common.exceptions import MistralCommonException
-from mistral_common.protocol.instruct.request import ChatCompletionRequest
+import random_conversations
 from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
-from mistral_oracle import VERSIONS, header, oracle, sentencepiece
-from pydantic import ValidationError
-from random_text import CONTROL_NAMES, random_text
+from mistral_oracle import VERSIONS, expected_ids, oracle
+from template_checks import STRICTER, difference, ours, vocabulary
 
-from minichat import template, tokenizer
+from minichat import template
 from minichat.template import render
-from minichat.template.messages import MAX_JSON_CHARACTERS, Message, parse_messages
-from minichat.template.pieces import Control, Piece, Text, Tokens, from_json, to_json
+from minichat.template.messages import Call, ImagePart, Message, TextPart, ThinkPart, parse_messages
+from minichat.template.pieces import Control, Image, Piece, Text, Tokens
+from minichat.template.tools import Tool
 from quant.errors import TemplateError
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "templates" / "golden.json").read_text(encoding="utf-8"))
-CONVERSATIONS = 1_500  # random ones for each version
-
-
-@cache
-def vocabulary(version: str) -> tokenizer.Tokenizer:
-    return tokenizer.load(header(version), sentencepiece().encode if version == "v3" else None)
-
-
-def ours(messages: list[dict[str, Any]], version: str) -> list[int] | None:
-    """Our ids for messages in OpenAI's shape; None if they are refused, in one line."""
-    try:
-        return vocabulary(version).encode(render(parse_messages(json.dumps(messages)), version))
-    except TemplateError as error:
-        assert "\n" not in str(error)
-        return None
-
-
-def theirs(messages: list[dict[str, Any]], version: str) -> list[int] | None:
-    try:
-        request: ChatCompletionRequest[Any] = ChatCompletionRequest(messages=messages)
-        tokens: list[int] = oracle(version).encode_chat_completion(request).tokens
-    except (MistralCommonException, ValidationError):
-        return None
-    return tokens
+CONVERSATIONS = 160  # random ones for each version, half of them broken; tests/oracle.py makes thousands
 
 
 # Equality with mistral-common
 
 
-def _content(rng: random.Random) -> str:
-    choice = rng.random()
-    if choice < 0.5:
-        return rng.choice(("", "", " ", "  \n ", "a", "b  ", " c", "d\n", "e \n ", "\n", "  f\t ", "Hello, world!"))
-    return random_text(rng, longest=4) + rng.choice(("", "", " ", "   ", "\n"))
-
-
-def _chunks(rng: random.Random) -> list[dict[str, str]]:
-    """Text chunks, some empty, at least one not: what of an all-empty list differs is a test of its own."""
-    texts = [_content(rng) for _ in range(rng.randint(0, 3))]
-    texts.insert(rng.randint(0, len(texts)), _content(rng) or "x")
-    return [{"type": "text", "text": text} for text in texts]
-
-
-def _conversation(rng: random.Random) -> list[dict[str, Any]]:
-    """Mostly in order, so that more than half of them can be expressed; now and then anything goes."""
-    roles: list[str] = []
-    if rng.random() < 0.15:
-        roles = rng.choices(("system", "user", "assistant"), k=rng.randint(0, 6))
-    else:
-        roles += ["system"] * rng.choice((0, 0, 1, 1, 2))
-        for _ in range(rng.randint(0, 4)):
-            roles += ["user"] * rng.choice((1, 1, 1, 2)) + ["system"] * rng.choice((0, 0, 0, 0, 1))
-            roles += ["assistant"] * rng.choice((1, 1, 1, 2))
-        roles += rng.choice((["user"], ["user"], ["user"], ["user", "system"], ["user", "assistant"], []))
-    messages: list[dict[str, Any]] = []
-    for i, role in enumerate(roles):
-        content: Any = _chunks(rng) if rng.random() < 0.2 else _content(rng)
-        if role == "assistant" and not content and rng.random() < 0.8:
-            content = "answer "
-        messages.append({"role": role, "content": content})
-        if role == "assistant" and rng.random() < (0.9 if i == len(roles) - 1 else 0.02):
-            messages[-1]["prefix"] = rng.random() < 0.9
-    return messages
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_random_conversations(version: str) -> None:
     rng = random.Random(f"conversations {version}")
-    expressed = 0
-    for _ in range(CONVERSATIONS):
-        messages = _conversation(rng)
-        expected = theirs(messages, version)
-        expressed += expected is not None
-        assert ours(messages, version) == expected, json.dumps(messages)
-    assert CONVERSATIONS // 2 < expressed < CONVERSATIONS * 0.95
+    counts: dict[tuple[str, bool | None], int] = {}
+    for make in (random_conversations.conversation, random_conversations.broken):
+        for _ in range(CONVERSATIONS // 2):
+            messages, tools = make(rng, version)
+            expressed, problem = difference(messages, version, tools)
+            assert problem is None, problem
+            counts[make.__name__, expressed] = counts.get((make.__name__, expressed), 0) + 1
+    assert counts["conversation", True] > CONVERSATIONS * 0.4
+    assert counts["broken", True] > CONVERSATIONS * 0.05
+    assert counts["broken", False] > CONVERSATIONS * 0.2
+    assert counts.get(("broken", None), 0) < CONVERSATIONS * 0.05
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_all_orders_of_up_to_five_roles(version: str) -> None:
-    names = ("system", "user", "assistant")
+def test_all_orders_of_up_to_four_roles(version: str) -> None:
+    names = ("system", "user", "assistant", "call", "tool")
+    call = {"tool_calls": [{"id": "D681PevKs", "function": {"name": "f", "arguments": "{}"}}]}
+    kinds: dict[str, dict[str, Any]] = {
+        "call": {"role": "assistant", **call},
+        "tool": {"role": "tool", "content": "x", "tool_call_id": "D681PevKs"},
+    }
     orders: list[tuple[str, ...]] = [()]
     for order in orders:
-        messages: list[dict[str, Any]] = [{"role": role, "content": f"{role} {i}"} for i, role in enumerate(order)]
-        assert ours(messages, version) == theirs(messages, version), order
-        if order and order[-1] == "assistant":
-            messages[-1]["prefix"] = True
-            assert ours(messages, version) == theirs(messages, version), order
-        if len(order) < 5:
+        messages = [kinds.get(role, {"role": role, "content": f"{role} {i}"}) for i, role in enumerate(order)]
+        assert difference(messages, version, None)[1] is None
+        if order and messages[-1]["role"] == "assistant":
+            assert difference([*messages[:-1], {**messages[-1], "prefix": True}], version, None)[1] is None
+        if len(order) < 4:
             orders += [(*order, name) for name in names]
-    assert len(orders) == 364
+    assert len(orders) == 781
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["name"])
 def test_golden_cases(case: dict[str, Any]) -> None:
-    for version, expected in case["versions"].items():
-        assert theirs(case["messages"], version) == (expected and expected["tokens"])
-        assert ours(case["messages"], version) == (expected and expected["tokens"])
-        if expected:
-            assert vocabulary(version).text(expected["tokens"]) == expected["text"]
+    assert tuple(case["versions"]) == VERSIONS
+    for version, text in case["versions"].items():
+        expected = expected_ids(case["messages"], version, case.get("tools"))
+        found, why = ours(case["messages"], version, case.get("tools"))
+        if text is None:
+            assert found is None
+            assert expected is None or STRICTER.search(why)
+        else:
+            assert found == expected
+            assert vocabulary(version).text(found or []) == text
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_text_of_a_prompt(version: str) -> None:
     rng = random.Random("text")
-    for _ in range(100):
-        messages = _conversation(rng)
-        if (tokens := ours(messages, version)) is not None:
+    for _ in range(60):
+        messages, tools = random_conversations.conversation(rng, version)
+        if (tokens := ours(messages, version, tools)[0]) is not None:
             shown = oracle(version).decode(tokens, special_token_policy=SpecialTokenPolicy.KEEP)
             assert vocabulary(version).text(tokens) == shown
 
 
+# What is knowingly different
+
+
 def test_chunks_without_text_count_as_an_empty_string() -> None:
-    """The one difference: mistral-common's V3 takes a list of empty texts for content where "" is none."""
+    """mistral-common's versions up to V3 take a list of empty texts for content where "" is none."""
     empty = [{"type": "text", "text": ""}]
     user = {"role": "user", "content": "u"}
     for version in VERSIONS:
         for messages in ([{"role": "user", "content": empty}], [{"role": "system", "content": empty}, user]):
-            assert ours(messages, version) == theirs(messages, version)
+            assert ours(messages, version)[0] == expected_ids(messages, version)
     systems = [{"role": "system", "content": empty}, {"role": "system", "content": "s"}, user]
-    assert ours(systems, "v3") == ours([{**systems[0], "content": ""}, *systems[1:]], "v3") != theirs(systems, "v3")
-    assert ours(systems, "v7-tekken") == theirs(systems, "v7-tekken")
+    for version in VERSIONS:
+        found = ours(systems, version)[0]
+        assert found == ours([{**systems[0], "content": ""}, *systems[1:]], version)[0]
+        assert (found != expected_ids(systems, version)) == (version in ("v1", "v2", "v3", "v3-tekken"))
+
+
+QUESTION = {"role": "user", "content": "q"}
+CALLED = {"role": "assistant", "tool_calls": [{"id": "D681PevKs", "function": {"name": "f", "arguments": "{}"}}]}
+RESULT = {"role": "tool", "tool_call_id": "D681PevKs", "content": "x"}
+
+
+def test_what_only_minichat_refuses() -> None:
+    """What mistral-common's laxest validation lets through, and its strictest does not, or drops without a word."""
+    tool = {"function": {"name": "f", "parameters": {}}}
+    for version in VERSIONS[1:]:
+        stray = [QUESTION, CALLED, RESULT, RESULT]
+        foreign = [QUESTION, CALLED, {**RESULT, "tool_call_id": "abcdefgh1"}]
+        line_end = [QUESTION, json.loads(json.dumps(CALLED).replace('"f"', '"f\\n"')), RESULT]
+        assert "answers no call" in ours(stray, version)[1]
+        assert (ours(foreign, version)[0] is None) == (version != "v2")
+        assert "a tool's name is" in ours(line_end, version)[1]
+        strict_there = version in ("v11", "v13")
+        assert (expected_ids(stray, version) is None) == (strict_there or version == "v2")
+        assert (expected_ids(foreign, version) is None) == strict_there
+        assert expected_ids(line_end, version) is not None
+    assert "template v1 cannot express tools" in ours([QUESTION], "v1", [tool])[1]
+    assert expected_ids([QUESTION], "v1", [tool]) == ours([QUESTION], "v1")[0]
+
+
+def test_json_that_python_cannot_hold_stays_a_text() -> None:
+    """mistral-common ends with an error of Python's there."""
+    for text in ("1" * 5_000, "[" * 200_000):
+        messages = [QUESTION, CALLED, {**RESULT, "content": text}]
+        shown = {"content": text, "call_id": "D681PevKs"}
+        assert render_json(messages, "v3")[-2] == Text(json.dumps(shown))
+
+
+def render_json(messages: list[dict[str, Any]], version: str) -> list[Piece]:
+    return render(parse_messages(json.dumps(messages)), version)
 
 
 # Answers that keep their tokens
@@ -153,20 +145,27 @@ def test_chunks_without_text_count_as_an_empty_string() -> None:
 def test_an_answer_with_its_tokens_is_shown_as_it_was_written(version: str) -> None:
     written = (1500, 1501, 1502)
     messages = [Message("user", "a"), Message("assistant", "b ", written), Message("user", "c")]
-    pieces = render(messages, version)
-    asked: list[Piece] = [Control("<s>"), Control("[INST]"), Text("a"), Control("[/INST]")]
-    assert pieces == [*asked, Tokens(written), Control("</s>"), Control("[INST]"), Text("c"), Control("[/INST]")]
+    assert render(messages, version) == [
+        *(Control("<s>"), *asked("a", version), Tokens(written)),
+        *(Control("</s>"), *asked("c", version)),
+    ]
     # With the ids that mistral-common gives the text, it is mistral-common's prompt.
+    said = "b " if version == "v1" else "b"
     plain = [{"role": m.role, "content": m.content} for m in messages]
-    answer = tuple(vocabulary(version).encode([Text("b")]))
-    kept = [messages[0], Message("assistant", "b ", answer), messages[2]]
-    assert vocabulary(version).encode(render(kept, version)) == theirs(plain, version)
+    kept = [messages[0], Message("assistant", "b ", tuple(vocabulary(version).encode([Text(said)]))), messages[2]]
+    assert vocabulary(version).encode(render(kept, version)) == expected_ids(plain, version)
+
+
+def asked(text: str, version: str) -> list[Piece]:
+    if version == "v1":
+        return [Text(f"[INST] {text} [/INST]")]
+    return [Control("[INST]"), Text(text), Control("[/INST]")]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_answer_of_no_tokens_and_one_to_continue(version: str) -> None:
     empty = render([Message("user", "a"), Message("assistant", "", ()), Message("user", "c")], version)
-    assert empty[3:5] == [Control("[/INST]"), Control("</s>")]
+    assert empty == [Control("<s>"), *asked("a", version), Control("</s>"), *asked("c", version)]
     assert render([Message("user", "a"), Message("assistant", "", (7,), prefix=True)], version)[-1] == Tokens((7,))
 
 
@@ -175,7 +174,48 @@ def test_answers_in_a_row_are_one_text() -> None:
     assert Text("b\n\nc") in render(run, "v7-tekken")
 
 
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_tokens_stand_for_calls_too(version: str) -> None:
+    """Whatever the model wrote beside its calls; only V2 leaves them out, once another question follows."""
+    answer = Message("assistant", "I look.", (8, 9), calls=(Call("f", "{}", "D681PevKs"),))
+    talk = [Message("user", "a"), answer, Message("tool", "x", call_id="D681PevKs", name="f")]
+    assert render(talk, version)[4:6] == [Tokens((8, 9)), Control("</s>")]
+    later = render([*talk, Message("assistant", "b"), Message("user", "c")], version)
+    assert (Tokens((8, 9)) in later) == (Control("[TOOL_RESULTS]") in later) == (version != "v2")
+    if version in ("v2", "v3", "v3-tekken"):
+        bare = Message("assistant", "I look.", calls=answer.calls)
+        with pytest.raises(TemplateError, match=f"{version} cannot express both a text and calls"):
+            render([talk[0], bare, talk[2]], version)
+
+
+# Places
+
+
+def test_a_picture_is_a_piece_of_its_own() -> None:
+    content = (TextPart("What"), TextPart("is it?"), ImagePart("[INST].png"))
+    pieces = render([Message("system", "Look."), Message("user", content)], "v3-tekken")
+    assert pieces[1:] == [
+        *(Control("[INST]"), Text("Look.\n\n"), Image("[INST].png")),
+        *(Text("What\n\nis it?"), Control("[/INST]")),
+    ]
+    assert vocabulary("v3-tekken").encode([Image("x")]) == [vocabulary("v3-tekken").controls["[IMG]"]]
+
+
+def test_thinking_keeps_what_stands_beside_it() -> None:
+    content = (ThinkPart(""), TextPart("a  "), ThinkPart("b", closed=False))
+    pieces = render([Message("user", "q"), Message("assistant", content, prefix=True)], "v13")
+    assert pieces[4:] == [
+        *(Control("[THINK]"), Control("[/THINK]"), Text("a  ")),
+        *(Control("[THINK]"), Text("b")),
+    ]
+
+
 # What is refused
+
+IMAGE = Message("user", (TextPart("a"), ImagePart("x")))
+THOUGHT = Message("assistant", (ThinkPart("a"), TextPart("b")))
+CALL = Message("assistant", "", calls=(Call("f", "{}", "D681PevKs"),))
+REPLY = Message("tool", "x", call_id="D681PevKs")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -183,7 +223,10 @@ def test_answers_in_a_row_are_one_text() -> None:
     ("messages", "reason"),
     [
         ([], "conversation is empty"),
-        ([Message("tool", "x")], "message 1 has an unknown role"),
+        ([Message("robot", "x")], "message 1 has an unknown role"),
+        ([Message("tool", "x", call_id="D681PevKs")], "message 1 .tool. answers no call"),
+        ([Message("user", "a"), REPLY], r"message 2 \(tool\) cannot follow a message of the role user"),
+        ([Message("user", "a"), Message("assistant", "b"), REPLY], r"message 3 \(tool\) answers no call"),
         ([Message("user", "a"), Message("assistant", "b")], "cannot end with an answer"),
         ([Message("assistant", "b", prefix=True)], "cannot end with an answer"),
         (
@@ -194,6 +237,16 @@ def test_answers_in_a_row_are_one_text() -> None:
         ([Message("user", "a"), Message("assistant", "b", prefix=True), Message("user", "c")], "message 2 .* last"),
         ([Message("user", "a", prefix=True)], "only an assistant message"),
         ([Message("user", "a", tokens=(1,))], "only an assistant message"),
+        ([Message("user", "a", calls=CALL.calls)], "only an assistant message"),
+        ([Message("user", "a", call_id="D681PevKs")], "only a tool message"),
+        ([Message("user", "a"), Message("assistant", "b", name="f"), Message("user", "c")], "only a tool message"),
+        ([Message("user", "a"), Message("assistant", (ImagePart("x"),)), Message("user", "c")], "only a user message"),
+        ([Message("user", (ThinkPart("x"),))], "only an assistant or a system message"),
+        ([Message("user", "a"), Message("assistant", "", calls=(Call("a b", "{}", "D681PevKs"),))], "name|v1 cannot"),
+        (
+            [Message("user", "a"), CALL, Message("assistant", "b", prefix=True)],
+            "before the results of 1 calls|v1 cannot",
+        ),
     ],
 )
 def test_what_no_version_can_express(version: str, messages: list[Message], reason: str) -> None:
@@ -201,107 +254,69 @@ def test_what_no_version_can_express(version: str, messages: list[Message], reas
         render(messages, version)
 
 
-def test_an_unknown_version_is_refused_by_name() -> None:
-    assert tuple(template.VERSIONS) == VERSIONS
-    with pytest.raises(TemplateError, match="unknown template 'v8'; known templates: v3, v3-tekken, v7-tekken"):
-        render([Message("user", "a")], "v8")
-
-
-# Messages from JSON
-
-
-def test_messages_from_json() -> None:
-    text = """[{"role": "system", "content": ""}, {"role": "user", "content": [{"type": "text", "text": "a"},
-        {"type": "text", "text": ""}, {"type": "text", "text": "b"}]}, {"role": "assistant", "content": "c",
-        "tool_calls": null, "prefix": true}]"""
-    assert parse_messages(text) == [
-        Message("system", ""),
-        Message("user", "a\n\nb"),
-        Message("assistant", "c", prefix=True),
-    ]
-    assert parse_messages("[]") == []
+@pytest.mark.parametrize(
+    ("messages", "allowed"),
+    [
+        ([IMAGE], ("v3-tekken", "v7", "v7-tekken", "v11", "v13")),
+        ([Message("user", "a"), THOUGHT, Message("user", "c")], ("v13",)),
+        ([Message("system", (ThinkPart("a"),)), Message("user", "c")], ("v13",)),
+        ([Message("user", "a"), CALL, REPLY], VERSIONS[1:]),
+        ([Message("user", "a"), Message("assistant", "b", calls=CALL.calls), REPLY], ("v7", "v7-tekken", "v11", "v13")),
+        (
+            [
+                Message("user", "a"),
+                Message("assistant", "", calls=CALL.calls * 2),
+                Message("tool", "x", call_id="D681PevKs"),
+                Message("tool", "y", call_id="D681PevKs"),
+            ],
+            ("v3", "v3-tekken", "v7", "v7-tekken"),
+        ),
+    ],
+    ids=["image", "thought", "system thought", "call", "text and call", "one id twice"],
+)
+def test_what_some_versions_can_express(messages: list[Message], allowed: tuple[str, ...]) -> None:
+    for version in VERSIONS:
+        if version in allowed:
+            assert render(messages, version)
+        else:
+            with pytest.raises(TemplateError):
+                render(messages, version)
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", r"not valid JSON: Expecting value \(line 1, column 1\)"),
-        ("[" * 100_000, "not valid JSON: nested too deeply"),
-        ("1" * 10_000, "not valid JSON: a number"),
-        ("[{'role': 'user'}]", "not valid JSON"),
-        ('{"role": "user", "content": "a"}', "must be a JSON list"),
-        ('["a"]', "message 1 must be an object"),
-        ("[[]]", "message 1 must be an object"),
-        ('[{"role": "user", "content": "a"}, {"role": "robot", "content": "b"}]', 'message 2 has the role "robot"'),
-        ('[{"role": ["user"], "content": "a"}]', "message 1 has the role that is no string"),
-        ('[{"role": {}, "content": "a"}]', "message 1 has the role"),
-        ('[{"content": "a"}]', "message 1 has the role null"),
-        ('[{"role": "tool", "content": "a", "tool_call_id": "123456789"}]', "message 1 uses tools"),
-        ('[{"role": "assistant", "tool_calls": [{"id": "1"}]}]', "message 1 uses tools"),
-        ('[{"role": "user", "content": "a", "na\\nme": "b"}]', r'message 1 has a field .* "na\\nme"'),
-        ('[{"role": "user", "content": "a", "tokens": [1]}]', 'does not know: "tokens"'),
-        ('[{"role": "user"}]', 'message 1 needs "content"'),
-        ('[{"role": "user", "content": null}]', 'message 1 needs "content"'),
-        ('[{"role": "user", "content": 7}]', 'message 1 needs "content"'),
-        ('[{"role": "user", "content": {"type": "text", "text": "a"}}]', 'message 1 needs "content"'),
-        ('[{"role": "user", "content": ["a"]}]', "content of the type null"),
-        ('[{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]', 'type "image_url"; .* only text'),
-        ('[{"role": "user", "content": [{"type": "text"}]}]', "message 1: a text chunk is"),
-        ('[{"role": "user", "content": [{"type": "text", "text": "a", "x": 1}]}]', "message 1: a text chunk is"),
-        ('[{"role": "user", "content": "a", "prefix": false}]', "only an assistant message has it"),
-        ('[{"role": "assistant", "content": "a", "prefix": 1}]', "is true or false"),
-    ],
-    ids=range(25),
+    "call_id", [None, "", "null", "12345678", "1234567890", "12345678-", "123456789\n", "１２３４５６７８９"]
 )
-def test_messages_that_cannot_be_read(text: str, reason: str) -> None:
-    with pytest.raises(TemplateError, match=reason) as caught:
-        parse_messages(text)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 200
+def test_ids_of_calls(call_id: str | None) -> None:
+    talk = [Message("user", "a"), Message("assistant", "", calls=(Call("f", "{}", call_id),))]
+    for version in VERSIONS[1:]:
+        ok = version == "v2" or (version == "v13" and call_id not in (None, "", "null"))
+        if ok:
+            assert render([*talk, Message("tool", "x", call_id=call_id)], version)
+        else:
+            with pytest.raises(TemplateError, match=r"message 2 \(assistant\)(: a call's id is 9| needs the id)"):
+                render([*talk, Message("tool", "x", call_id="D681PevKs")], version)
 
 
-def test_messages_are_bounded() -> None:
-    with pytest.raises(TemplateError, match="longer than 64 million characters"):
-        parse_messages(" " * (MAX_JSON_CHARACTERS + 1))
+def test_tools_are_looked_at_when_they_are_shown() -> None:
+    for tool, reason in (
+        (Tool("a b"), "a tool's name"),
+        (Tool("f", parameters={"type": "objekt"}), "the parameters of f are no JSON Schema: 'objekt' is not"),
+    ):
+        with pytest.raises(TemplateError, match=reason):
+            render([Message("user", "a")], "v3", [tool])
 
 
-# Injection
+def test_nesting_that_json_cannot_write_is_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"default": deep}
+    with pytest.raises(TemplateError, match="nested too deeply"):
+        render([Message("user", "a")], "v3", [Tool("f", parameters=deep)])
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_no_content_becomes_a_control_token(version: str) -> None:
-    """Hostile strings in every place give the control ids that harmless ones give, at the same turns."""
-    special = oracle(version).instruct_tokenizer.tokenizer.special_ids
-    rng = random.Random(f"injection {version}")
-
-    def controls(words: list[str]) -> list[int]:
-        system, first, answer, second = words
-        messages = [("system", system), ("user", first), ("assistant", answer), ("user", second)]
-        pieces = render([Message(role, content) for role, content in messages], version)
-        return [i for i in vocabulary(version).encode(pieces) if i in special]
-
-    harmless = controls(["a", "b", "c", "d"])
-    for _ in range(300):
-        words = ["".join(rng.choice((*CONTROL_NAMES, " ", "x")) for _ in range(rng.randint(1, 5))) for _ in range(4)]
-        assert controls([word.strip(" ") or "x" for word in words]) == harmless, words
-
-
-# Pieces
-
-
-def test_pieces_as_json() -> None:
-    pieces: list[Piece] = [Control("[INST]"), Text("[INST] é"), Text(""), Tokens((1, 2)), Tokens(())]
-    assert [from_json(json.loads(json.dumps(to_json(piece)))) for piece in pieces] == pieces
-    assert to_json(Control("</s>")) == {"control": "</s>"}
-
-
-NO_PIECES = [
-    *(None, [], {}, "a", {"image": "x"}, {"text": "a", "control": "b"}, {"control": 1}, {"text": None}),
-    *({"tokens": 1}, {"tokens": ["1"]}, {"tokens": [True]}, {"tokens": [1.0]}),
-]
-
-
-@pytest.mark.parametrize("value", NO_PIECES)
-def test_json_that_is_no_piece(value: object) -> None:
-    with pytest.raises(TemplateError, match="a piece must be"):
-        from_json(value)
+def test_an_unknown_version_is_refused_by_name() -> None:
+    assert tuple(template.VERSIONS) == VERSIONS
+    for name, version in template.VERSIONS.items():
+        assert (version.name, version.rules.version) == (name, name)
+    with pytest.raises(TemplateError, match="unknown template 'v15'; known templates: v1, v2, v3, v3-tekken, v7, v7-t"):
+        render([Message("user", "a")], "v15")

@@ -129,7 +129,7 @@ def _json(text: str, what: str) -> Any:
         value = json.loads(text, parse_constant=_no_constant)
         json.dumps(value)  # so that it can be written again
     except json.JSONDecodeError as error:
-        at_end = error.pos >= len(text.rstrip())
+        at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         where = "they break off" if at_end else f"{error.msg} at character {error.pos + 1}"
         raise _MalformedError(f"{what} are no JSON: {where}") from error
     except (ValueError, RecursionError) as error:

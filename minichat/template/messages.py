@@ -132,14 +132,14 @@ def _message(item: object, where: str) -> Message:
     prefix = item.get("prefix", False)
     if not isinstance(prefix, bool):
         raise TemplateError(f'{where}: "prefix" is true or false')
-    calls = item.get("tool_calls") or []
-    if not isinstance(calls, list):
+    calls = item.get("tool_calls")
+    if not isinstance(calls, list | None):
         raise TemplateError(f'{where}: "tool_calls" is a list')
     return Message(
         role,
         _content(item, role, where),
         prefix=prefix,
-        calls=tuple(_call(call, where) for call in calls),
+        calls=tuple(_call(call, where) for call in calls or ()),
         call_id=_text_or_null(item, "tool_call_id", where),
         name=_text_or_null(item, "name", where),
     )
