@@ -80,13 +80,18 @@ def _vocabulary(path: Path, data: bytes) -> Vocabulary:
 
 
 def _template(path: Path, controls: set[str]) -> str:
-    """The version in the file's name (tokenizer.model.v3), else what its control pieces can express."""
+    """The version in the file's name (tokenizer.model.v3), else what its control pieces can express.
+
+    A version that minichat does not know is recorded as it is named, and refused by that name when it is run.
+    """
     named = re.search(r"\.model\.(v\d+)(m\d+)?$", path.name)
     if named:
         return named[1]
     if "[SYSTEM_PROMPT]" in controls:
         return "v7"
-    return "v3" if "[AVAILABLE_TOOLS]" in controls else "v1"
+    if "[AVAILABLE_TOOLS]" in controls:
+        return "v3" if "[PREFIX]" in controls else "v2"
+    return "v1"
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -85,6 +85,9 @@ def test_a_list_of_special_tokens_is_followed(tmp_path: Path) -> None:
     found = load(write(tmp_path, content))
     assert found.tokens[:20] == [*listed, *(f"<SPECIAL_{n}>" for n in range(4, 20))]
     assert (found.template, found.pad) == ("v11", None)
+    for version in ("v13", "v15"):
+        content["config"]["version"] = version
+        assert load(write(tmp_path, content)).template == version
 
 
 def broken(change: Any) -> dict[str, Any]:
