@@ -128,7 +128,8 @@ def test_functions_are_described(weather: Path) -> None:
     assert toolbox.commands["later"][2:] == ("--call", str(weather), "later")
 
 
-def test_the_persons_folder_stays_as_it_was(weather: Path) -> None:
+def test_the_persons_folder_stays_as_it_was(weather: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     load_tools(weather)
     assert sorted(os.listdir(weather.parent)) == ["helper.py", "json.py", "my tools.py"]  # noqa: PTH208
 
