@@ -17,7 +17,7 @@ V1 = (
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
     "{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"
 )
-V3 = """{{ bos_token }}{% for m in messages %}{{ '[AVAILABLE_TOOLS] [' }}{{ '[INST] ' + system + m.content + '[/INST]' }}
+V3 = """{{ bos_token }}{% for m in messages %}{{ '[AVAILABLE_TOOLS] [' }}{{ '[INST] ' + m.content + '[/INST]' }}
 {{ '[TOOL_CALLS] [' }}{{ '[TOOL_RESULTS] {"call_id": "' + m.tool_call_id + '"}[/TOOL_RESULTS]' }}{% endfor %}"""
 V3_TEKKEN = V3.replace("] ", "]")
 V7 = "{{ bos_token }}{{ '[INST] ' + content + '[/INST]' }}{{ '[SYSTEM_PROMPT] ' + content + '[/SYSTEM_PROMPT]' }}"
