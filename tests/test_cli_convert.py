@@ -129,17 +129,17 @@ def test_the_template_may_be_named(checkpoint: Path) -> None:
     for template, shown in (("none", None), ("v3-tekken", "v3-tekken"), ("auto", "v7-tekken")):
         minichat("convert", checkpoint, "--name", "mine", "--template", template)
         assert json.loads(minichat("show", "mine", "--json").stdout)["template"] == shown
-    fails(2, "--template v99: one of auto, none, v3", "convert", checkpoint, "--template", "v99")
+    fails(2, "--template v99: one of auto, none, v1, v2, v3, v3-tekken", "convert", checkpoint, "--template", "v99")
 
 
 def test_a_template_that_cannot_be_run_is_told(checkpoint: Path) -> None:
     path = checkpoint / "tekken.json"
     content = json.loads(path.read_text())
-    content["config"]["version"] = "v11"
+    content["config"]["version"] = "v15"
     names = ["<unk>", "<s>", "</s>", *(f"[X{n}]" for n in range(3, 1000))]
     content["special_tokens"] = [{"rank": n, "token_str": name, "is_control": True} for n, name in enumerate(names)]
     path.write_text(json.dumps(content))
-    assert "its template, v11, is unknown to `minichat run`" in minichat("convert", checkpoint).stderr
+    assert "its template, v15, is unknown to `minichat run`" in minichat("convert", checkpoint).stderr
 
 
 def test_a_context_that_may_be_longer_is_told(checkpoint: Path) -> None:

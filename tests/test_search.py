@@ -9,6 +9,7 @@ import pytest
 
 from minichat.catalog import Catalog, load_catalog
 from minichat.search import AskHub, find, show
+from minichat.template import VERSIONS
 from quant.errors import DataError, NetworkError
 
 
@@ -94,7 +95,12 @@ def test_nothing_found_is_told(catalog: Catalog, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "no model has 'gpt␛[2J' in its name, here or on the hub\n")
 
 
-def test_templates_that_run_does_not_know_yet_are_told(catalog: Catalog, capsys: pytest.CaptureFixture[str]) -> None:
+def test_templates_that_run_does_not_know_yet_are_told(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show("", find("", catalog, offline), False)
+    assert "still to learn" not in capsys.readouterr().out
+    monkeypatch.delitem(VERSIONS, "v11")
     show("", find("", catalog, offline), False)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if "still to learn" in line] == ["mistral-small3.2:24b"]
