@@ -30,7 +30,7 @@ import random_conversations
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from mistral_oracle import DATA, SENTENCEPIECES, VERSIONS, Header, oracle, sentencepiece_metadata, tekken_metadata
 from random_text import random_text, symbols_text
-from template_checks import difference, injected
+from template_checks import difference, injected, injected_names
 
 from minichat import tokenizer
 from minichat.template.pieces import Text
@@ -76,7 +76,7 @@ def of_version(version: str, part: int) -> tuple[str, str | None]:
         if problem:
             return "broken conversations", problem
         counts[ok] += 1
-    if case := injected(version, HOSTILE // part):
+    if case := injected(version, HOSTILE // part) or injected_names(version, HOSTILE // part):
         return "hostile texts", case
     told = (
         f"{expressed:,} conversations the same ids ({tried - expressed} both refuse);"

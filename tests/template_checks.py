@@ -111,3 +111,19 @@ def injected(version: str, count: int) -> str | None:
         if controls(version, *case) != harmless:
             return json.dumps(case)
     return None
+
+
+def injected_names(version: str, count: int) -> str | None:
+    """As `injected`, with hostile texts for a tool's name and for a call's id: refused, or as harmless as others."""
+    rng = random.Random(f"names {version}")
+    case = conversation_with(version, lambda _: "x")
+    harmless, plain = controls(version, *case), json.dumps(case)
+    for _ in range(count):
+        hostile = json.dumps(hostile_text(rng))
+        for before, after in (('"name": "f"', f'"name": {hostile}'), ('"D681PevKs"', hostile)):
+            messages, tools = json.loads(plain.replace(before, after))
+            ids, why = ours(messages, version, tools)
+            refused = ids is None and ("name is 1 to 64" in why or "id is 9 letters" in why)
+            if not refused and controls(version, messages, tools) != harmless:
+                return json.dumps([messages, tools])
+    return None

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import random
-
 import pytest
 from mistral_oracle import VERSIONS
-from random_text import hostile_text
-from template_checks import controls, conversation_with, injected, ours, vocabulary
+from template_checks import conversation_with, injected, injected_names, ours, vocabulary
 
 CONVERSATIONS = 60  # for each version; tests/oracle.py has 5,000
 
@@ -42,16 +38,5 @@ def test_every_place_is_in_the_prompt(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_names_and_ids_that_could_be_taken_for_control_tokens_are_refused(version: str) -> None:
-    rng = random.Random(f"names {version}")
-    harmless = controls(version, *conversation_with(version, lambda _: "x"))
-    plain = json.dumps(conversation_with(version, lambda _: "x"))
-    for _ in range(300):
-        hostile = json.dumps(hostile_text(rng))
-        for before, after in (('"name": "f"', f'"name": {hostile}'), ('"D681PevKs"', hostile)):
-            messages, tools = json.loads(plain.replace(before, after))
-            ids, why = ours(messages, version, tools)
-            if ids is None:
-                assert "name is 1 to 64" in why or "id is 9 letters" in why
-            else:
-                assert controls(version, messages, tools) == harmless
+def test_names_and_ids_are_refused_or_harmless(version: str) -> None:
+    assert injected_names(version, CONVERSATIONS) is None

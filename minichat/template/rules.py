@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from minichat.template.messages import ROLES, Call, ImagePart, Message, ThinkPart
+from minichat.template.messages import ROLES, ImagePart, Message, ThinkPart
 from quant.errors import TemplateError
 
 NAME = re.compile("[a-zA-Z0-9_-]{1,64}")  # of a tool
@@ -152,21 +152,23 @@ def _check_results(messages: Sequence[Message], rules: Rules) -> None:
 
     The calls of a conversation's first message do not count, as in mistral-common.
     """
-    calls: tuple[Call, ...] = ()
-    answered: list[str | None] = []
+    count, ids = 0, set[str | None]()
+    results, answered = 0, set[str | None]()
     for number, message in enumerate(messages, start=1):
         where = f"message {number} ({message.role})"
         if message.role == "tool":
-            if len(answered) == len(calls):
+            if results == count:
                 raise TemplateError(f"{where} answers no call: more results than calls before it")
-            if rules.call_ids != "none" and message.call_id not in [call.id for call in calls]:
+            if rules.call_ids != "none" and message.call_id not in ids:
                 raise TemplateError(f"{where} has an id that none of the calls before it has")
             if rules.unique_ids and message.call_id in answered:
                 raise TemplateError(f"{where} answers a call that has its result already")
-            answered.append(message.call_id)
+            results += 1
+            answered.add(message.call_id)
         elif message.role == "assistant" and number > 1:
-            if len(answered) != len(calls):
-                raise TemplateError(f"{where} comes before the results of {len(calls) - len(answered)} calls")
-            calls, answered = message.calls, []
-            if rules.unique_ids and len({call.id for call in calls}) < len(calls):
+            if results != count:
+                raise TemplateError(f"{where} comes before the results of {count - results} calls")
+            count, ids = len(message.calls), {call.id for call in message.calls}
+            results, answered = 0, set()
+            if rules.unique_ids and len(ids) < count:
                 raise TemplateError(f"{where} has two calls with one id")

@@ -49,10 +49,10 @@ def joined(contents: Iterable[Content]) -> Content:
 def in_order_of_calls(turns: Sequence[Message]) -> list[Message]:
     """The turns, with each run of results in the order of the calls that they answer."""
     ordered: list[Message] = []
-    ids: list[str | None] = []
+    places: dict[str | None, int] = {}
     for role, group in groupby(turns, key=lambda turn: turn.role):
         run = list(group)
         if role == "assistant":
-            ids = [call.id for call in run[-1].calls]
-        ordered += sorted(run, key=lambda turn: ids.index(turn.call_id)) if role == "tool" else run
+            places = {call.id: place for place, call in enumerate(run[-1].calls)}
+        ordered += sorted(run, key=lambda turn: places.get(turn.call_id, 0)) if role == "tool" else run
     return ordered
