@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
+import pkgutil
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
 from mistral_oracle import VERSIONS, expected_ids, oracle
 from template_checks import STRICTER, difference, ours, vocabulary
 
-from minichat import template
+from minichat import symbols, template
 from minichat.template import render
 from minichat.template.messages import Call, ImagePart, Message, TextPart, ThinkPart, parse_messages
 from minichat.template.pieces import Control, Image, Piece, Text, Tokens
@@ -320,3 +323,10 @@ def test_an_unknown_version_is_refused_by_name() -> None:
         assert (version.name, version.rules.version) == (name, name)
     with pytest.raises(TemplateError, match="unknown template 'v15'; known templates: v1, v2, v3, v3-tekken, v7, v7-t"):
         render([Message("user", "a")], "v15")
+
+
+def test_the_worked_examples() -> None:
+    names = [module.name for module in pkgutil.iter_modules(template.__path__, "minichat.template.")]
+    counts = [doctest.testmod(module) for module in (symbols, *map(importlib.import_module, names))]
+    assert sum(count.failed for count in counts) == 0
+    assert sum(count.attempted for count in counts) > 12
