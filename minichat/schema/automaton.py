@@ -15,6 +15,9 @@ from minichat.schema import characters
 from minichat.schema.characters import Ranges
 from minichat.schema.nfa import Nfa, States
 
+MAX_LITERALS = 60_000  # states
+_MAX_WORK = 250_000  # ranges looked at when a pattern is made deterministic: about a second
+
 _S = TypeVar("_S", bound=Hashable)
 Edges = tuple[tuple[Ranges, int], ...]
 
@@ -129,13 +132,18 @@ def _from_ends(edges: list[Edges]) -> list[int]:
 def from_nfa(nfa: Nfa, limit: int) -> Automaton:
     """The same strings, without those that UTF-8 cannot hold (subset construction)."""
     found = frozenset({1})  # from where on everything is accepted
+    work = 0
 
     def closed(states: Iterable[int]) -> States:
         closure = nfa.closure(states)
         return found if 1 in closure else closure
 
     def moves(state: tuple[States, bool]) -> list[tuple[Ranges, tuple[States, bool]]]:
+        nonlocal work
         labels = [(ranges, target) for one in state[0] for ranges, target in nfa.moves[one]]
+        work += len(state[0]) + sum(len(ranges) for ranges, _ in labels)
+        if work > _MAX_WORK:
+            raise TooLargeError
         return [(ranges, (closed(targets), False)) for ranges, targets in _split(labels)]
 
     first = nfa.closure({0}, starting=True)
@@ -163,7 +171,7 @@ def _split(labels: list[tuple[Ranges, int]]) -> list[tuple[Ranges, frozenset[int
 
 
 def literals(texts: Iterable[str]) -> Automaton:
-    """Exactly these strings."""
+    """Exactly these strings. Raises TooLargeError beyond MAX_LITERALS states."""
     tree: list[dict[str, int]] = [{}]
     final = set[int]()
     for text in texts:
@@ -172,6 +180,8 @@ def literals(texts: Iterable[str]) -> Automaton:
             if character not in tree[state]:
                 tree[state][character] = len(tree)
                 tree.append({})
+                if len(tree) > MAX_LITERALS:
+                    raise TooLargeError
             state = tree[state][character]
         final.add(state)
     edges = [tuple((characters.of(character), target) for character, target in moves.items()) for moves in tree]

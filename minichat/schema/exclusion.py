@@ -12,8 +12,10 @@ from dataclasses import replace
 
 from minichat.schema.nodes import NOTHING, Array, Finite, Node, Number, Object, Places, Simple, String, meet
 from minichat.schema.places import refuse
+from quant.errors import SchemaError
 
 _DEPTH = 4
+_MAX_WORK = 200_000  # members compared: about a second
 
 
 class Exclusion:
@@ -21,6 +23,7 @@ class Exclusion:
 
     def __init__(self, nodes: Callable[[Places], list[Node]], is_valid: Callable[[str, Places], bool]) -> None:
         self._nodes, self._is_valid = nodes, is_valid
+        self._work = 0
 
     def apart(self, place: str, branches: list[list[Node]]) -> list[Node]:
         """All nodes of the branches, each so that none of its values fits another branch. Raises SchemaError."""
@@ -38,6 +41,9 @@ class Exclusion:
 
     def _kept_apart(self, node: Node, other: Node) -> Node | None:
         """The node without the values that fit the other too; None where that cannot be said."""
+        self._work += 1 + (len(node.members) if isinstance(node, Object) else 0)
+        if self._work > _MAX_WORK:
+            raise SchemaError("the schema has a 'oneOf' of too many alternatives: 'anyOf' may have more")
         if isinstance(node, Finite) or self._differ(node, other, _DEPTH):
             return node  # finite values are checked against the whole schema later
         if isinstance(node, Object) and isinstance(other, Object) and node.extra is None:

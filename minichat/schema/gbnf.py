@@ -39,7 +39,7 @@ def grammar_of(schema: object) -> str:
     except RecursionError as error:
         raise SchemaError("the schema is nested too deeply") from error
     if text is None:
-        raise SchemaError("no value fits the schema")
+        raise SchemaError("nothing that fits the schema can be written")
     return text
 
 

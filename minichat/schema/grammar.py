@@ -206,28 +206,30 @@ def _productive(rules: Rules) -> Rules:
 
 def _check_work(rules: Rules) -> None:
     """Raises SchemaError for a grammar whose rules begin with too many others. No rule may begin with itself."""
-    beginnings: dict[str, tuple[int, int]] = {}  # (texts that a rule begins with, paths to them)
-    total = 0
+    firsts = {name: [ref.name for ref in refs(a[:1] for a in alternatives)] for name, alternatives in rules.items()}
+    beginnings: dict[str, int] = {}  # texts that a rule begins with
+    paths: dict[str, int] = {}  # ways to them
+    seen: set[str] = set()
+    work = 0
     for start in rules:
         path = [start]
         while path:
             name = path[-1]
-            firsts = [
-                alternative[0].name for alternative in rules[name] if alternative and isinstance(alternative[0], Ref)
-            ]
-            unknown = [first for first in firsts if first not in beginnings]
-            if unknown:
+            if unknown := [first for first in firsts[name] if first not in paths]:
                 path += unknown
                 continue
             path.pop()
-            if name not in beginnings:
-                ends = sum(beginnings[first][0] for first in firsts) + len(rules[name]) - len(firsts)
-                paths = sum(beginnings[first][1] for first in firsts) + 1
-                beginnings[name] = ends, paths
-                total += paths
-            if beginnings[name][0] > MAX_BEGINNINGS:
+            beginnings[name] = sum(map(beginnings.__getitem__, firsts[name])) + len(rules[name]) - len(firsts[name])
+            paths[name] = sum(map(paths.__getitem__, firsts[name])) + 1
+            if beginnings[name] > MAX_BEGINNINGS:
                 raise SchemaError(f"the schema allows more than {MAX_BEGINNINGS:,} alternatives at one place")
-    if total > MAX_WORK:
+        work += paths[start] if start not in seen else 0
+        todo = [start]
+        while todo:
+            if (name := todo.pop()) not in seen:
+                seen.add(name)
+                todo += firsts[name]
+    if work > MAX_WORK:
         raise SchemaError("the schema allows too many alternatives")
 
 

@@ -13,11 +13,11 @@ from minichat.schema.exclusion import Exclusion
 from minichat.schema.nodes import NOTHING, Array, Finite, Node, Number, Object, Places, Simple, String, meet
 from minichat.schema.numbers import Bound
 from minichat.schema.places import below, refuse, shown
-from minichat.schema.structure import draft_of, schemas_of, target
+from minichat.schema.structure import Schema, draft_of, schemas_of, target
 from minichat.schema.validator import validator_of
 from quant.errors import SchemaError
 
-MAX_NODES = 200_000  # met in all
+MAX_NODES = 100_000  # met in all
 MAX_COUNT = 10_000
 
 _FAMILIES = {
@@ -51,10 +51,10 @@ class Meaning:
 
     def is_valid(self, text: str, places: Places) -> bool:
         """Whether a JSON text's value fits all these schemas, by jsonschema."""
-        value = json.loads(text)
-        return NOTHING not in places and all(
-            self._validator.evolve(schema=self._schemas[place]).is_valid(value) for place in places
-        )
+        return NOTHING not in places and all(self._fits(text, self._schemas[place]) for place in places)
+
+    def _fits(self, text: str, schema: Schema) -> bool:
+        return bool(self._validator.evolve(schema=schema).is_valid(json.loads(text)))
 
     def nodes(self, places: Places) -> list[Node]:
         """What values may be that fit all of these schemas."""
@@ -81,10 +81,16 @@ class Meaning:
 
     def _checked(self, nodes: list[Node], places: Places) -> list[Node]:
         """Leaves of the finite values those that fit everything, written or not."""
+        schemas = [self._schemas[place] for place in places]
+        if len(schemas) == 1 and isinstance(schemas[0], dict):
+            # All values are of its own `enum`, if it has one: no need to look for each of them in it.
+            own = "enum" if "enum" in schemas[0] else "const"
+            schemas = [{name: value for name, value in schemas[0].items() if name != own}]
+        restricting = [one for one in schemas if isinstance(one, bool) or not _ANNOTATIONS.issuperset(one)]
         checked: list[Node] = []
         for node in nodes:
             if isinstance(node, Finite):
-                texts = tuple(text for text in node.texts if self.is_valid(text, places))
+                texts = tuple(text for text in node.texts if all(self._fits(text, one) for one in restricting))
                 checked += [Finite(texts)] if texts else []
             else:
                 checked.append(node)

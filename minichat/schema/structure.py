@@ -57,8 +57,8 @@ def schemas_of(schema: object, draft: str) -> dict[str, Schema]:
             raise SchemaError(f"the schema is made of more than {MAX_SCHEMAS:,} schemas")
         found[place] = value
         if isinstance(value, dict):
-            _check_keywords(place, value, draft)
             inner = [(below(place, *path), one, depth + 1) for path, one in _inside(place, value, draft)]
+            _check_keywords(place, value, draft)
             todo += reversed(inner)
     for place, value in found.items():
         if isinstance(value, dict) and "$ref" in value:

@@ -8,10 +8,10 @@ from minichat.schema import automaton, numbers
 from minichat.schema.automaton import Automaton, TooLargeError
 from minichat.schema.characters import common_class
 from minichat.schema.exclusion import written
-from minichat.schema.grammar import Alternative, Grammar, Literal, Ref
+from minichat.schema.grammar import Alternative, Grammar, Item, Literal, Ref
 from minichat.schema.meaning import Meaning
 from minichat.schema.nfa import build
-from minichat.schema.nodes import Array, Finite, Node, Number, Object, Places, Simple, String
+from minichat.schema.nodes import NOTHING, Array, Finite, Node, Number, Object, Places, Simple, String
 from minichat.schema.pattern import PatternError, parse
 from minichat.schema.places import refuse, shown
 from minichat.schema.strings import counted_rule, string_rule, text_rule
@@ -39,7 +39,7 @@ class Writer:
             name, places = self._todo.pop()
             nodes = written(self._meaning.nodes(places))
             texts = [text for node in nodes if isinstance(node, Finite) for text in node.texts]
-            refs: list[Alternative] = [(Ref(text_rule(self._grammar, automaton.literals(texts))),)] if texts else []
+            refs: list[Alternative] = [(self._finite(texts, places),)] if texts else []
             refs += [(Ref(self._node(node, places)),) for node in nodes if not isinstance(node, Finite)]
             self._grammar.define(name, refs)
         return self._grammar.text(root)
@@ -51,12 +51,20 @@ class Writer:
             self._todo.append((self._values[places], places))
         return self._values[places]
 
+    def _finite(self, texts: list[str], places: Places) -> Item:
+        if len(texts) == 1:
+            return Literal(texts[0])
+        try:
+            return Ref(text_rule(self._grammar, automaton.literals(texts)))
+        except TooLargeError:
+            refuse(places[0], f"its values have more than {automaton.MAX_LITERALS:,} characters")
+
     def _node(self, node: Node, places: Places) -> str:
         if node not in self._nodes:
             try:
                 self._nodes[node] = self._written(node)
             except TooLargeError:
-                refuse(places[0], "what it asks for together is too large for a grammar")
+                refuse(places[0], "its pattern, length or multiple is too large for a grammar")
             except PatternError as error:
                 refuse(places[0], f"its pattern is not supported: {error}")
         return self._nodes[node]
@@ -126,6 +134,8 @@ class Writer:
         must = False
         for name, places in reversed(members):
             is_required = name in node.required
+            if NOTHING in places and not is_required:
+                continue
             member = (Literal(_key(name) + ": "), Ref(self._value(places), inside=True), Ref(rest))
             skipped: list[Alternative] = [(Ref(key),)] if key and not is_required else []
             key = self._grammar.define(self._grammar.new("k"), [member, *skipped])
@@ -172,5 +182,5 @@ def _key(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise SchemaError(f"the name '{shown(ascii(name))}' holds half a character, which cannot be written") from error
+        raise SchemaError(f"the name {shown(ascii(name))} holds half a character, which cannot be written") from error
     return json.dumps(name, ensure_ascii=False)[1:]
