@@ -125,8 +125,6 @@ class Search:
     def found_in(self, text: str) -> bool:
         limit = self.work + _MAX_WORK
         states = self._nfa.closure({0}, starting=True)
-        if self._nfa.accepts(states, starting=not text):
-            return True
         for character in text:
             if 1 in states:
                 return True

@@ -106,16 +106,17 @@ class _Parser:
     def _sequence(self, depth: int) -> Expression:
         items: list[Expression] = []
         while self._next() not in ("", "|", ")"):
-            items.append(self._quantified(self._atom(depth)))
+            is_anchor = self._next() in "^$"
+            items.append(self._quantified(self._atom(depth), is_anchor))
         return items[0] if len(items) == 1 else Sequence(tuple(items))
 
-    def _quantified(self, item: Expression) -> Expression:
+    def _quantified(self, item: Expression, is_anchor: bool) -> Expression:
         found = _QUANTIFIER.match(self._pattern, self.position)
         if not found:
             if self._next() == "{" and re.match(r"\{[0-9,]", self._pattern[self.position :]):
                 raise PatternError(r"a '{' that begins no quantifier must be written \{")
             return item
-        if isinstance(item, Anchor):
+        if is_anchor:
             raise PatternError("'^' and '$' cannot be repeated")
         self.position = found.end()
         low, high = _counts(found)
