@@ -2,6 +2,7 @@
 # make test    set up, and run the tests
 # make check   the tests, unless they have just passed, ruff and mypy
 # make bench   measure, side by side with llama.cpp's own tools: some minutes, and 4 GB of disk for as long
+# make oracle  compare templates and token ids with mistral-common at length: some minutes
 # make fmt     format the code
 #
 # llama.cpp is compiled once, in about five minutes; pip keeps the result for other clones. On Macs it gets Metal by
@@ -13,7 +14,7 @@ BIN := .venv/bin
 # setuptools warns of folders named like packages, which is what an editable clone is.
 PIP := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
 
-.PHONY: demo test check bench fmt
+.PHONY: demo test check bench oracle fmt
 
 demo: .venv/installed
 	$(BIN)/minichat run demo "What is minichat?" </dev/null
@@ -34,6 +35,9 @@ check: .venv/tested
 
 bench: .venv/installed-dev
 	$(BIN)/python -m tests.bench
+
+oracle: .venv/installed-dev
+	$(BIN)/python -m tests.oracle
 
 fmt: .venv/installed-dev
 	$(BIN)/ruff check --fix

@@ -1,53 +1,50 @@
-"""`minichat run`: one answer, or a chat, from a model that is being loaded."""
+"""`minichat run`: what a person may choose for it, and the chat. One answer is `minichat.oneshot`'s."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import sys
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from minichat.conversation import Conversation
 from minichat.engine.client import Engine
-from minichat.engine.types import Done, LoadOptions, ModelInfo, Sampling, Stats
-from minichat.template import VERSIONS
-from quant.errors import DataError, UsageError
+from minichat.engine.types import LoadOptions, Sampling, Stats
+from minichat.formats import TEXT, Format
+from minichat.templates import check_template, check_tools, template_of
 
 if TYPE_CHECKING:
+    from minichat.engine.types import ModelInfo
     from minichat.models import Model
+    from minichat.tools.toolbox import Toolbox
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a person may choose for a run. max_tokens: the longest answer; template: over the model's own."""
+    """What a person may choose for a run.
+
+    max_tokens: the longest answer. template: over the model's own. toolbox: what the model may call; allow_tools: its
+    calls are run without asking. form: what the answer must look like.
+    """
 
     system: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int | None = None
     load: LoadOptions = field(default_factory=LoadOptions)
     template: str | None = None
+    toolbox: Toolbox | None = None
+    allow_tools: bool = False
+    form: Format = TEXT
 
+    def conversation(self) -> Conversation:
+        """An empty conversation; its template is `choose_template`'s to tell, once the model is loaded."""
+        return Conversation(self.template, self.system, tools=self.toolbox.tools if self.toolbox else ())
 
-def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
-    """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error."""
-    sampling = _sampling(model, options.sampling)
-    with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
-        from minichat.terminal.answer import answer_once, wait_loaded
-        from minichat.terminal.output import print_json, say
-        from minichat.terminal.progress import StatusLine
-
-        info = wait_loaded(engine, StatusLine(sys.stderr))
-        conversation = Conversation(template_of(model, info, options.template), options.system)
-        conversation.ask(question)
-        with io.StringIO() if as_json else contextlib.nullcontext(sys.stdout) as out:
-            done = answer_once(engine, conversation, sampling, options.max_tokens, out)
-        if as_json:
-            print_json(_facts(model.name, conversation.template, done), indent=None)
-        if with_stats:
-            say(describe_stats(done.stats), stream=sys.stderr)
-        if done.reason == "context":
-            say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
+    def choose_template(self, model: Model, info: ModelInfo) -> str | None:
+        """The template for a model that has been loaded. Raises UsageError for tools where it has no form for them."""
+        template = template_of(model, info, self.template)
+        if self.toolbox is not None:
+            check_tools(template)
+        return template
 
 
 def chat(model: Model, options: RunOptions) -> None:
@@ -57,8 +54,10 @@ def chat(model: Model, options: RunOptions) -> None:
     engine = Engine(model.path, options.load)  # it loads while the terminal is imported
     from minichat.home import home
     from minichat.terminal.interrupt import echo_off
+    from minichat.tools.toolbox import Toolbox
 
     with echo_off():  # what is typed already belongs to the prompt
+        from minichat.terminal.agreement import Agreement
         from minichat.terminal.chat import Chat
         from minichat.terminal.repl import run_repl
 
@@ -66,47 +65,23 @@ def chat(model: Model, options: RunOptions) -> None:
         Chat(
             engine=engine,
             open_engine=lambda: Engine(model.path, options.load),
-            conversation=Conversation(options.template, options.system),
-            sampling=_sampling(model, options.sampling),
+            conversation=options.conversation(),
+            sampling=sampling_of(model, options.sampling),
             max_tokens=options.max_tokens,
             model_name=model.name,
             history_path=home() / "history",
-            template_of=lambda info: template_of(model, info, options.template),
+            template_of=lambda info: options.choose_template(model, info),
+            toolbox=options.toolbox or Toolbox(),
+            agreement=Agreement(options.allow_tools, sys.stdout),
+            form=options.form,
         )
     )
 
 
-def template_of(model: Model, info: ModelInfo, chosen: str | None) -> str | None:
-    """The version of Mistral's template to talk to a model with; None to complete text.
-
-    The file itself tells, else what the store recorded of it (the catalog knows templates of files by others). Raises
-    UsageError for a choice that does not exist, DataError for a model whose template cannot be told.
-    """
-    if chosen is not None:
-        return check_template(chosen)
-    recorded = model.manifest.template if model.manifest is not None else None
-    found = info.template or (recorded if info.template_how == "unknown" else None)
-    if found is not None and found not in VERSIONS:
-        raise DataError(f"{model.name} wants the template {found[:40]!r}; this minichat has {', '.join(VERSIONS)}")
-    if found is None and info.template_how == "unknown":
-        raise DataError(
-            f"{model.name} does not say which of Mistral's templates it was trained on; --template names it: "
-            "v7-tekken (Mistral Small 3), v3-tekken (Ministral 8B) or v3 (Mistral Small 2)"
-        )
-    return found
-
-
-def _sampling(model: Model, asked: Sampling) -> Sampling:
+def sampling_of(model: Model, asked: Sampling) -> Sampling:
     """What was asked for, at the temperature that the catalog advises if nobody asked for one."""
     advised = model.manifest.temperature if model.manifest is not None else None
     return replace(asked, temperature=advised) if asked.temperature is None and advised is not None else asked
-
-
-def check_template(name: str) -> str:
-    """`name`, if there is such a template. Raises UsageError."""
-    if name not in VERSIONS:
-        raise UsageError(f"--template {name[:40]!r}: one of {', '.join(VERSIONS)}")
-    return name
 
 
 def describe_stats(stats: Stats) -> str:
@@ -117,8 +92,3 @@ def describe_stats(stats: Stats) -> str:
         f"{prefilled / max(stats.prefill_s, 1e-9):.0f}/s; first token after {stats.first_token_s:.2f} s; "
         f"answer {stats.answer_tokens} tokens at {stats.decode_tokens_per_s:.1f}/s"
     )
-
-
-def _facts(name: str, template: str | None, done: Done) -> dict[str, Any]:
-    stats = asdict(done.stats) | {"decode_tokens_per_s": done.stats.decode_tokens_per_s}
-    return {"model": name, "template": template, "answer": done.text, "reason": done.reason, "stats": stats}

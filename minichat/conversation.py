@@ -75,4 +75,4 @@ class Conversation:
         messages = [*([Message("system", self.system)] if self.system else []), *self.messages]
         if self.template == EMBEDDED and self.embedded is not None:
             return self.embedded(messages, self.tools)
-        return render(messages, self.template)
+        return render(messages, self.template, self.tools)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from minichat.attention import read_attention
 from minichat.gguf_model import told_target
 from minichat.memory import needed, shape_of_header
+from minichat.template.telling import tell
 
 if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
@@ -35,7 +36,7 @@ def header_facts(header: GgufHeader) -> dict[str, Any]:
         value = metadata.get(key)
         return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
 
-    architecture = text("general.architecture") or "unknown"
+    architecture, told = text("general.architecture") or "unknown", tell(metadata)
     tokens = metadata.get("tokenizer.ggml.tokens")
     parameters = header.parameters
     return {
@@ -43,7 +44,9 @@ def header_facts(header: GgufHeader) -> dict[str, Any]:
         "parameters": parameters,
         "quantization": told_target(metadata),
         "bits_per_weight": 8 * sum(tensor.nbytes for tensor in header.weights) / parameters if parameters else None,
-        "template": text("minichat.template"),
+        "template": told.template,
+        "template_how": told.how,
+        "template_why": told.why,
         "context_length": count(f"{architecture}.context_length"),
         "attention": read_attention(metadata, architecture),
         "layers": count(f"{architecture}.block_count"),

@@ -84,7 +84,7 @@ def show_model(model: Model, as_json: bool) -> None:
         "architecture": facts["architecture"],
         "parameters": f"{facts['parameters']:,}",
         "quantization": ", ".join(filter(None, (facts["quantization"], bits and f"{bits:.2f} bits per weight"))),
-        "template": facts["template"] or "none: a base model",
+        "template": _template_line(facts),
         "context length": f"{context:,} tokens" if context else None,
         "attention": in_words(attention) if attention else None,
         "memory": ", ".join(f"{format_bytes(m['total_bytes'])} at {m['ctx']:,} tokens" for m in facts["memory"]),
@@ -136,12 +136,28 @@ def _model_facts(model: Model) -> tuple[dict[str, Any], Attention | None]:
     facts = {"name": model.name, "file": str(model.path), "size_bytes": header.file_bytes, **header_facts(header)}
     facts["linked"] = None
     if manifest is not None:
-        for key in ("template", "licence", "licence_name", "notice"):
+        if facts["template_how"] != "recorded" and manifest.template is not None:
+            facts |= {"template": manifest.template, "template_how": "recorded"}
+        for key in ("licence", "licence_name", "notice"):
             facts[key] = facts[key] or getattr(manifest, key)
         if facts["source"]["repo"] is None:
             facts["source"] |= {"repo": manifest.repo, "revision": facts["source"]["revision"] or manifest.revision}
         facts["linked"] = manifest.linked
     return facts, facts.pop("attention")
+
+
+def _template_line(facts: Mapping[str, Any]) -> str:
+    match facts["template_how"], facts["template"]:
+        case "recorded", template:
+            return str(template)
+        case "base", _:
+            return "none: a base model"
+        case _, str(template):
+            return f"{template} ({facts['template_why']})"
+        case "embedded", _:
+            return "its own, of another family"
+        case _:
+            return f"not known: {facts['template_why']}"
 
 
 def _licence_parts(facts: Mapping[str, Any]) -> list[str]:

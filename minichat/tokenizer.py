@@ -1,9 +1,11 @@
 """Pieces -> token ids, and token ids -> bytes, exactly as mistral-common makes them.
 
-The vocabulary is read from a GGUF's header. Two kinds are known:
+The vocabulary is read from a GGUF's header. Mistral's are of two kinds:
 
   Tekken         byte-level BPE, through tiktoken (see minichat.tekken): llama.cpp gets it wrong.
   SentencePiece  through llama.cpp, which gets it right: a function that calls it is handed to `load`.
+
+Those of other families are minichat.other_tokenizer's.
 
 A text is never searched for control tokens: their ids come from `Control` pieces only. A text that is no valid Unicode
 is repaired as tiktoken does it: a pair of surrogates becomes its character, a lone one U+FFFD.
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 # tokenizer.ggml.token_type, as llama.cpp numbers them
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 
 
 class Header(Protocol):
@@ -39,24 +41,33 @@ class Header(Protocol):
     def metadata(self) -> dict[str, Any]: ...
 
 
-def load(header: Header, sentencepiece: Callable[[str], list[int]] | None = None) -> Tokenizer:
+def load(
+    header: Header,
+    ids_of: Callable[[str], list[int]] | None = None,
+    bytes_of: Callable[[int], bytes] | None = None,
+    is_other: bool = False,
+) -> Tokenizer:
     """The tokenizer for a GGUF's vocabulary.
 
-    sentencepiece: text -> ids as llama.cpp makes them: no BOS, no search for control tokens, the vocabulary's own space
-        before the text. Needed only to encode text with a SentencePiece vocabulary.
+    ids_of: text -> ids as llama.cpp makes them: no BOS, no search for control tokens, the vocabulary's own space before
+        the text. Needed to encode text with any vocabulary but Tekken.
+    bytes_of: id -> the bytes that llama.cpp makes of it. Needed for vocabularies of other families only.
+    is_other: the model is of another family, though its vocabulary may be SentencePiece's.
 
-    Raises GgufError for a vocabulary of another kind and for one that contradicts itself.
+    Raises GgufError for a file without a vocabulary and for one that contradicts itself.
     """
     model = header.metadata.get("tokenizer.ggml.model")
-    pre = header.metadata.get("tokenizer.ggml.pre")
-    if model == "gpt2" and pre == "tekken":
+    if model == "gpt2" and header.metadata.get("tokenizer.ggml.pre") == "tekken":
         return TekkenTokenizer(header.metadata)
-    if model == "llama":
-        return SentencePieceTokenizer(header.metadata, sentencepiece)
+    if model == "llama" and not is_other:
+        return SentencePieceTokenizer(header.metadata, ids_of)
     if model is None:
         raise GgufError("the file has no vocabulary (tokenizer.ggml.model): it is no language model")
-    kind = f"{model!r:.40}" if pre is None else f"{model!r:.40} with {pre!r:.40}"
-    raise GgufError(f"the file's vocabulary is of the kind {kind}; minichat knows Tekken and SentencePiece ('llama')")
+    if not isinstance(model, str):
+        raise GgufError(f"the file's vocabulary is damaged: it is of the kind {model!r:.40}")
+    from minichat.other_tokenizer import OtherTokenizer
+
+    return OtherTokenizer(header.metadata, ids_of, bytes_of)
 
 
 class Tokenizer(ABC):
@@ -80,7 +91,7 @@ class Tokenizer(ABC):
         self._tokens: list[str] = tokens
         self._types: list[int] = types
         self.n_vocab = len(tokens)
-        self.controls: dict[str, int] = {token: i for i, token in enumerate(tokens) if types[i] == _CONTROL}
+        self.controls: dict[str, int] = {token: i for i, token in enumerate(tokens) if types[i] == CONTROL}
         self.bos = self._special_id(metadata, "tokenizer.ggml.bos_token_id", default=1)
         self.eos = self._special_id(metadata, "tokenizer.ggml.eos_token_id", default=2)
         self.begins_with_space = False
@@ -136,7 +147,7 @@ class Tokenizer(ABC):
     @cached_property
     def wordless(self) -> frozenset[int]:
         """The ids that stand for nothing that can be written: control tokens, and what is not known."""
-        unknown = (token_id for token_id, kind in enumerate(self._types) if kind in (_UNKNOWN, _CONTROL))
+        unknown = (token_id for token_id, kind in enumerate(self._types) if kind in (UNKNOWN, CONTROL))
         return frozenset((*unknown, *self.controls.values()))
 
     @abstractmethod
@@ -163,9 +174,9 @@ class TekkenTokenizer(Tokenizer):
 
     def __init__(self, metadata: dict[str, Any]) -> None:
         super().__init__(metadata)
-        begin = next((i for i, kind in enumerate(self._types) if kind == _NORMAL), self.n_vocab)
-        end = next((i for i in range(begin, self.n_vocab) if self._types[i] != _NORMAL), self.n_vocab)
-        if _NORMAL in self._types[end:]:
+        begin = next((i for i, kind in enumerate(self._types) if kind == NORMAL), self.n_vocab)
+        end = next((i for i in range(begin, self.n_vocab) if self._types[i] != NORMAL), self.n_vocab)
+        if NORMAL in self._types[end:]:
             raise GgufError("the file's vocabulary is damaged: a control token stands among Tekken's ordinary ones")
         self._ordinary = range(begin, end)
         self.controls = {token: i for i, token in enumerate(self._tokens) if i not in self._ordinary}
@@ -199,15 +210,13 @@ class SentencePieceTokenizer(Tokenizer):
         super().__init__(metadata)
         self._sentencepiece = sentencepiece
         kinds = zip(self._tokens, self._types, strict=True)
-        symbols = {
-            token: i for i, (token, kind) in enumerate(kinds) if kind == _USER_DEFINED and KNOWN.fullmatch(token)
-        }
+        symbols = {token: i for i, (token, kind) in enumerate(kinds) if kind == USER_DEFINED and KNOWN.fullmatch(token)}
         self._symbols: Symbols | None = None
         if symbols and sentencepiece is not None:
             self._symbols = Symbols(symbols, sentencepiece, absent_character(self._tokens))
         self.begins_with_space = True
         for token, kind in zip(self._tokens, self._types, strict=True):
-            if kind == _BYTE and not re.fullmatch("<0x[0-9A-F]{2}>", token):
+            if kind == BYTE and not re.fullmatch("<0x[0-9A-F]{2}>", token):
                 raise GgufError(f"the file's vocabulary is damaged: {token!r:.40} is no name of a byte, like <0x0A>")
 
     def _encode_text(self, text: str) -> list[int]:
@@ -217,15 +226,15 @@ class SentencePieceTokenizer(Tokenizer):
 
     def token_bytes(self, token_id: int) -> bytes:
         kind, token = self._types[self._checked(token_id)], self._tokens[token_id]
-        if kind == _CONTROL:
+        if kind == CONTROL:
             return b""
-        if kind == _BYTE:
+        if kind == BYTE:
             return bytes.fromhex(token[3:5])
-        return (" \u2047 " if kind == _UNKNOWN else token.replace("▁", " ")).encode("utf-8", errors="replace")
+        return (" \u2047 " if kind == UNKNOWN else token.replace("▁", " ")).encode("utf-8", errors="replace")
 
     def answer_bytes(self, token_id: int, first: bool) -> bytes:
         token = self.token_bytes(token_id)
-        return token[1:] if first and self._types[token_id] == _NORMAL and token.startswith(b" ") else token
+        return token[1:] if first and self._types[token_id] == NORMAL and token.startswith(b" ") else token
 
     def text(self, ids: Sequence[int]) -> str:
         return "".join(self._tokens[self._checked(token_id)] for token_id in ids)

@@ -7,7 +7,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason, Sampling, Stats
-from minichat.template.pieces import Control, Piece
+from minichat.template.messages import Message
+from minichat.template.pieces import Control, Piece, Text
+from minichat.template.tools import Tool
 from quant.errors import ContextError, EngineError, MinichatError
 
 INFO = ModelInfo("fake", "llama", "v7-tekken", "recorded", "", 4096, 4096, 1000, 2000, 4096, 1, 0)
@@ -29,6 +31,7 @@ class FakeEngine:
         self.answers = list(answers)
         self.limit, self.failure = limit, failure
         self.prompts: list[list[Piece]] = []
+        self.grammars: list[str | None] = []
         self.fitting: list[int] = []  # the sizes of those that fitted
         self.stops = 0
         self.stopped = self.closed = False
@@ -49,7 +52,8 @@ class FakeEngine:
         grammar: str | None = None,
     ) -> Iterator[Event]:
         self.prompts.append(list(pieces))
-        self.sampling, self.grammar = sampling, grammar
+        self.sampling = sampling
+        self.grammars.append(grammar)
         self.stopped = False
         return self._events(list(pieces), max_tokens, room)
 
@@ -83,6 +87,20 @@ class FakeEngine:
         text = "".join(part.text for part in said if isinstance(part, Chunk) and part.kind == "text")
         stats = Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens))
         yield Done(reason, text, tokens, stats, _spans(said))
+
+    def apply_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
+        return [Control("<|begin|>"), *(Text(message.text) for message in messages)]
+
+    def tokenize(self, pieces: Sequence[Piece]) -> tuple[list[int], list[tuple[str, bool]]]:
+        """One id for each piece."""
+        spans = [(p.name, True) if isinstance(p, Control) else (getattr(p, "text", "?"), False) for p in pieces]
+        return list(range(len(pieces))), spans
+
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def stop(self) -> None:
         self.stops += 1

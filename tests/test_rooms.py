@@ -24,7 +24,12 @@ DOORS = {
 }
 # Inside minichat: modules that know almost nothing of the others.
 QUIET = {
-    "minichat/template": {"minichat.template", "quant.errors"},
+    "minichat/template/": {"minichat.template", "quant.errors"},
+    "minichat/schema/": {"minichat.schema", "quant.errors"},
+    "minichat/tools/": {
+        *("minichat.template", "minichat.tools", "minichat.schema", "minichat.conversation", "minichat.engine.types"),
+        "quant.errors",
+    },
     "minichat/conversation.py": {"minichat.template"},
     "minichat/manifest.py": {"minichat.hub.address", "quant.errors"},
     "minichat/folders.py": {"convert.publish"},
@@ -41,7 +46,9 @@ QUIET = {
         *("minichat.manifest", "minichat.names", "minichat.blobs", "minichat.notices", "minichat.last_used"),
         *("minichat.folders", "minichat.home", "minichat.working", "convert.lock", "convert.publish", "quant.errors"),
     },
+    "minichat/other_tokenizer.py": {"minichat.tokenizer", "quant.errors"},
     "minichat/tokenizer.py": {
+        "minichat.other_tokenizer",
         "minichat.template",
         "minichat.tekken",
         "minichat.symbols",

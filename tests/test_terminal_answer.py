@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import io
 import signal
+import sys
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
 from fake_screen import Screen
 
 from minichat.conversation import Conversation
-from minichat.engine.types import Done, Sampling
-from minichat.terminal.answer import answer_once
+from minichat.engine.types import Chunk, Done, Sampling
+from minichat.template.pieces import Control
+from minichat.terminal.answer import stream_answer
+from minichat.terminal.progress import StatusLine
 from quant.errors import ContextError, EngineError
 
 
-def ask(engine: FakeEngine, out: object) -> tuple[Done, Conversation]:
+def ask(engine: FakeEngine, out: object, **fields: Any) -> tuple[Done, bool]:
     conversation = Conversation("v7-tekken")
     conversation.ask("Hi")
-    return answer_once(engine, conversation, Sampling(seed=1), None, out), conversation  # type: ignore[arg-type]
+    status = StatusLine(sys.stderr)
+    return stream_answer(engine, conversation, Sampling(seed=1), None, out, status, **fields)  # type: ignore[arg-type]
 
 
 def test_a_pipe_gets_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:
     pipe = io.StringIO()
     engine = FakeEngine(["**Hello**", ", you."])
-    done, conversation = ask(engine, pipe)
+    done, interrupted = ask(engine, pipe)
     assert pipe.getvalue() == "**Hello**, you.\n"
     assert capsys.readouterr() == ("", "")
-    assert done.text == conversation.messages[-1].content == "**Hello**, you."
+    assert (done.text, interrupted) == ("**Hello**, you.", False)
     assert engine.sampling == Sampling(seed=1)
 
 
@@ -38,12 +43,12 @@ def test_a_terminal_gets_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.text() == ["Hello, you."]
 
 
-def test_ctrl_c_ends_the_answer_and_then_the_program() -> None:
+def test_ctrl_c_ends_the_answer() -> None:
     pipe = io.StringIO()
     engine = FakeEngine(["One", lambda: signal.raise_signal(signal.SIGINT), " two"])
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        ask(engine, pipe)
+    done, interrupted = ask(engine, pipe)
+    assert (done.text, interrupted) == ("One", True)
     assert pipe.getvalue() == "One\n"
     assert engine.stops
     assert signal.getsignal(signal.SIGINT) is before
@@ -67,3 +72,30 @@ def test_errors_are_passed_on_after_what_was_said() -> None:
     with pytest.raises(ContextError, match="4 tokens"):
         ask(FakeEngine(["x"], limit=3), pipe)
     assert pipe.getvalue() == ""
+
+
+THOUGHT = [Control("[THINK]"), Chunk("Hm.", "think"), Chunk(" Yes.", "think"), Control("[/THINK]"), "**Four.**"]
+
+
+def test_thoughts_are_dim_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(60, 24)
+    ask(FakeEngine(THOUGHT), screen)
+    assert screen.text() == ["Hm. Yes.", "Four."]
+
+
+def test_thoughts_and_calls_stay_out_of_a_pipe() -> None:
+    pipe = io.StringIO()
+    called = [*THOUGHT, Control("[TOOL_CALLS]"), Chunk('[{"name": "f"}]', "call")]
+    done, _ = ask(FakeEngine(called), pipe)
+    assert pipe.getvalue() == "**Four.**\n"
+    assert done.text == "**Four.**"
+
+
+def test_what_must_be_json_is_no_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(60, 24)
+    engine = FakeEngine(['{"a": "*b*"}'])
+    ask(engine, screen, grammar="root ::= object")
+    assert screen.text() == ['{"a": "*b*"}']
+    assert engine.grammars == ["root ::= object"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import stat
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -17,13 +19,16 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from minichat.conversation import Conversation
-from minichat.engine.types import Sampling, Stats
+from minichat.engine.types import Chunk, Sampling, Stats
 from minichat.template.messages import Message
 from minichat.template.pieces import Control, Text
+from minichat.template.tools import Tool
 from minichat.terminal import commands
+from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
 from minichat.terminal.prompt import open_history, toolbar_text
 from minichat.terminal.repl import run_repl
+from minichat.tools.toolbox import Toolbox
 from quant.errors import EngineError, GgufError
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
@@ -50,6 +55,7 @@ def chat_with(engine: FakeEngine, *others: FakeEngine, **fields: Any) -> Chat:
         max_tokens=fields.pop("max_tokens", None),
         model_name="demo:q4_K_M",
         history_path=fields.pop("history_path", None),
+        **fields,
     )
 
 
@@ -307,3 +313,110 @@ def test_the_toolbar_tells_context_and_speed() -> None:
     chat.info = FakeEngine().wait_loaded()
     chat.stats = Stats(10, 0, 101, 0.1, 0.1, 2.0, 1111)
     assert toolbar_text(chat) == "demo:q4_K_M · 1,111/4,096 · 50 tokens/s"
+
+
+# Tools
+
+
+def called(name: str, arguments: str) -> list[Any]:
+    """An answer that is one call, as V7 writes it."""
+    text = f'[{{"name": "{name}", "arguments": {arguments}, "id": "abcdefgh1"}}]'
+    return [Control("[TOOL_CALLS]"), Chunk(text, "call")]
+
+
+def toolbox(tmp_path: Path, command: bool = True) -> Toolbox:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    commands_of = {"double": (sys.executable, "-c", "import json, sys; print(2 * json.load(sys.stdin)['n'])")}
+    return Toolbox((Tool("double", "Twice n.", schema),), commands_of if command else {}, tmp_path)
+
+
+def with_tools(engine: FakeEngine, tools: Toolbox, agreement: Agreement) -> Chat:
+    chat = chat_with(engine, toolbox=tools, agreement=agreement)
+    chat.conversation.tools = tools.tools
+    return chat
+
+
+def test_a_tool_runs_and_the_answer_follows(screen: Screen, tmp_path: Path) -> None:
+    engine = FakeEngine(called("double", '{"n": 21}'), ["It is 42."], ["Bye."])
+    chat = with_tools(engine, toolbox(tmp_path), Agreement(allow_all=True, stream=screen))
+    type_into(screen, chat, f"Twice 21?{ENTER}Bye{ENTER}{CTRL_D}")
+    shown = screen.text()
+    assert shown[:2] == ["The model calls double", '  {"n": 21}']
+    assert shown[-3:] == ["It is 42.", "", "Bye."]
+    assert [m.role for m in chat.conversation.messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "user",
+        "assistant",
+    ]
+    assert chat.conversation.messages[2].content == "42"
+    assert Control("[AVAILABLE_TOOLS]") in engine.prompts[0]
+    assert Text("42") in engine.prompts[1]
+
+
+def test_a_tool_that_the_person_declines(screen: Screen, tmp_path: Path) -> None:
+    engine = FakeEngine(called("double", '{"n": 21}'), ["Then not."])
+    chat = with_tools(engine, toolbox(tmp_path), Agreement(stream=screen))  # nobody can be asked here: it is a no
+    type_into(screen, chat, f"Twice 21?{ENTER}{CTRL_D}")
+    assert screen.text()[-1] == "Then not."
+    assert chat.conversation.messages[2].content == "Error: the user declined this call"
+
+
+def test_the_person_gives_what_nothing_computes(
+    screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("forty-two\n"))
+    engine = FakeEngine(called("double", '{"n": 21}'), ["It is forty-two."])
+    chat = with_tools(engine, toolbox(tmp_path, command=False), Agreement(stream=screen))
+    type_into(screen, chat, f"Twice 21?{ENTER}{CTRL_D}")
+    assert screen.text()[-1] == "It is forty-two."
+    assert chat.conversation.messages[2].content == "forty-two"
+
+
+def test_calls_that_stay_wrong_are_one_line_and_no_turn(screen: Screen, tmp_path: Path) -> None:
+    wrong = called("double", '{"n": "many"}')
+    engine = FakeEngine(wrong, wrong, ["Hello."])
+    chat = with_tools(engine, toolbox(tmp_path), Agreement(allow_all=True, stream=screen))
+    type_into(screen, chat, f"Twice 21?{ENTER}Hi{ENTER}{CTRL_D}")
+    shown = " ".join(screen.text())
+    assert "minichat: the model called a tool wrongly twice" in shown
+    assert shown.endswith("Hello.")
+    assert [m.role for m in chat.conversation.messages] == ["user", "assistant"]
+
+
+def test_ctrl_c_in_the_middle_of_a_call_runs_nothing(screen: Screen, tmp_path: Path) -> None:
+    engine = FakeEngine([*called("double", '{"n": 21}'), interrupt, "x"], ["Hello."])
+    chat = with_tools(engine, toolbox(tmp_path), Agreement(allow_all=True, stream=screen))
+    type_into(screen, chat, f"Twice 21?{ENTER}Hi{ENTER}{CTRL_D}")
+    assert "The model calls double" not in screen.text()
+    assert screen.text()[-1] == "Hello."
+
+
+# What the model sees, and the form of answers
+
+
+def test_tokens_shows_the_last_prompt(screen: Screen) -> None:
+    engine = FakeEngine(["Hello."])
+    type_into(screen, chat_with(engine), f"/tokens{ENTER}What is [INST]?{ENTER}/tokens{ENTER}{CTRL_D}")
+    assert screen.text()[-2:] == ["<s>[INST]What is [INST]?[/INST]", "(4 tokens)"]
+    assert "no prompt yet" in screen.text()[0]
+
+
+def test_format_holds_the_answers_to_a_form(screen: Screen, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "integer"}')
+    engine = FakeEngine(['{"a": 1}'], ["12"], ["*x*"])
+    keys = (
+        f"/format json{ENTER}Hi{ENTER}/format {schema}{ENTER}Hi{ENTER}/format nowhere.json{ENTER}/format{ENTER}"
+        f"/format text{ENTER}Hi{ENTER}{CTRL_D}"
+    )
+    type_into(screen, chat_with(engine), keys)
+    shown = screen.text()
+    assert shown[0].startswith("answers are json")
+    assert '{"a": 1}' in shown
+    assert "12" in shown
+    assert any("nowhere.json" in line and line.startswith("minichat:") for line in shown)
+    assert shown[-1] == "x"
+    assert [grammar is None for grammar in engine.grammars] == [False, False, True]

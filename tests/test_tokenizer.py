@@ -27,6 +27,7 @@ from mistral_oracle import (
 from random_text import CONTROL_NAMES, SENTENCES, random_text
 
 from minichat import tekken
+from minichat.other_tokenizer import OtherTokenizer
 from minichat.template.pieces import Control, Text, Tokens
 from minichat.tokenizer import Tokenizer, load
 from quant.errors import GgufError, TemplateError
@@ -249,16 +250,17 @@ def test_an_answer_of_a_sentencepiece_model_begins_without_a_space() -> None:
 # What cannot be used
 
 
-def test_vocabularies_of_other_kinds_are_named() -> None:
-    for changes, message in [
-        ({"model": "bert", "pre": None}, "'bert'"),
-        ({"pre": "llama-bpe"}, "'gpt2' with 'llama-bpe'"),
-        ({"pre": None}, "'gpt2'"),
-        ({"model": None}, "no vocabulary"),
-        ({"model": 7}, "of the kind 7"),
-    ]:
+def test_vocabularies_of_other_kinds_are_left_to_llama_cpp() -> None:
+    for changes in ({"model": "bert", "pre": None}, {"pre": "llama-bpe"}, {"pre": None}):
+        other = load(bare(**changes), lambda text: [len(text)], lambda token: bytes([token]))
+        assert isinstance(other, OtherTokenizer)
+        assert other.encode([Text("abc")]) == [3]
+        assert other.token_bytes(65) == b"A"
+        with pytest.raises(GgufError, match="in the engine only"):
+            load(bare(**changes)).encode([Text("abc")])
+    for no_kind, message in ((None, "no vocabulary"), (7, "of the kind 7")):
         with pytest.raises(GgufError, match=message):
-            load(bare(**changes))
+            load(bare(model=no_kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)

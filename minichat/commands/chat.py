@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from minichat.commands.options import (
     ModelArgument,
     TemplateOption,
     ThreadsOption,
+    ToolsOption,
     YesOption,
     find_model,
 )
@@ -23,7 +25,9 @@ from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from minichat.engine.types import Device
+    from minichat.formats import Format
     from minichat.models import Model
+    from minichat.tools.toolbox import Toolbox
 
 app = typer.Typer()
 
@@ -35,6 +39,8 @@ app = typer.Typer()
     '  minichat run demo "How do I convert a checkpoint?"\n'
     '  git diff | minichat run mistral-small "Write a commit message for this"\n'
     '  minichat run ./model.gguf --system "Answer in French." --temperature 0.2\n'
+    '  minichat run mistral-small --tools weather.py "Is it warm in Rome?"\n'
+    '  minichat run demo --schema person.json "Ada Lovelace, 36, London"\n'
     "\n\b\nIn the chat: Enter sends, Alt-Enter makes a new line, Ctrl-C stops\n"
     "the answer, Ctrl-D leaves, /help tells more.",
 )
@@ -59,6 +65,12 @@ def run(
     gpu_layers: Annotated[int | None, typer.Option(min=0, max=INT32, help="Layers on the GPU.")] = None,
     threads: ThreadsOption = None,
     template: TemplateOption = None,
+    tools: ToolsOption = None,
+    allow_tools: Annotated[bool, typer.Option("--allow-tools", help="Run calls of tools without asking.")] = False,
+    json_output: Annotated[bool, typer.Option("--json-output", help="The answer is a JSON object.")] = False,
+    schema: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="The answer is JSON that fits this JSON Schema.")
+    ] = None,
     yes: YesOption = False,
     accept_licence: LicenceOption = False,
     stats: Annotated[bool, typer.Option("--stats", help="One answer's cost, to standard error.")] = False,
@@ -67,10 +79,15 @@ def run(
     """Chat with a model, or get one answer with a PROMPT or piped input.
 
     Piped text comes first, then a blank line, then PROMPT. Standard output carries only the answer.
+
+    Tools are a JSON list in OpenAI's shape, each with a "command" that gets the arguments as JSON on standard input, or
+    a .py file of functions. You are asked before a call runs. A call that nothing runs is printed as JSON.
     """
-    from minichat import chat
+    from minichat import chat, oneshot
     from minichat.engine.types import LoadOptions, Sampling
 
+    form = _format(json_output, schema, prompt, tools)
+    toolbox = _toolbox(tools, allow_tools)
     question = read_question(prompt)
     if question is None and not sys.stdout.isatty():
         raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
@@ -82,43 +99,74 @@ def run(
         max_tokens,
         LoadOptions(ctx, gpu_layers, threads, _device(device)),
         template,
+        toolbox,
+        allow_tools,
+        form,
     )
     found = find_model(model, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
     if question is None:
         chat.chat(found, options)
     else:
-        chat.answer(found, question, options, as_json, stats)
+        oneshot.answer(found, question, options, as_json, stats)
 
 
 @app.command(
     short_help="Print the exact prompt that a model sees.",
     epilog="\b\nExamples:\n"
     '  echo \'[{"role": "user", "content": "Hello"}]\' | minichat render demo --messages -\n'
-    "  minichat render demo --messages chat.json --json",
+    "  minichat render demo --messages chat.json --json\n"
+    "  minichat render mistral-small --messages chat.json --tools weather.json",
 )
 def render(
     model: ModelArgument,
     messages: Annotated[str, typer.Option("--messages", metavar="FILE|-", help="Messages as JSON, in OpenAI's shape.")],
+    tools: ToolsOption = None,
     template: TemplateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the exact text and token ids that the model would see for a conversation."""
     from minichat import reports
-    from minichat.chat import template_of
+    from minichat.conversation import Conversation
     from minichat.engine.client import Engine
     from minichat.engine.types import LoadOptions
-    from minichat.template import render as render_template
     from minichat.template.messages import parse_messages
+    from minichat.templates import template_of
 
-    conversation = parse_messages(read_text(messages))
+    talk = parse_messages(read_text(messages))
+    toolbox = _toolbox(tools)
     found = find_model(model)
     with Engine(found.path, LoadOptions(vocab_only=True)) as engine:
         version = template_of(found, engine.wait_loaded(), template)
         if version is None:
             raise DataError(f"{model} is a base model: it has no template to render (--template names one)")
-        tokens, spans = engine.tokenize(render_template(conversation, version))
+        offered = toolbox.tools if toolbox else ()
+        conversation = Conversation(version, messages=talk, tools=offered, embedded=engine.apply_template)
+        tokens, spans = engine.tokenize(conversation.pieces())
     reports.show_rendering(version, spans, tokens, as_json)
+
+
+def _format(json_output: bool, schema: str | None, prompt: str | None, tools: str | None) -> Format:
+    """What --json-output and --schema ask for, found out before a model is loaded."""
+    from minichat import formats
+
+    if json_output and schema is not None:
+        raise UsageError("--schema says already that the answer is JSON: leave --json-output out")
+    if (json_output or schema is not None) and tools is not None:
+        raise UsageError("an answer that must be JSON cannot call tools: give --tools, or --schema and --json-output")
+    if schema == "-" and (prompt is None or prompt == "-"):
+        raise UsageError("standard input cannot be both the schema and the prompt")
+    if schema is not None:
+        return formats.from_schema(schema)
+    return formats.any_object() if json_output else formats.TEXT
+
+
+def _toolbox(file: str | None, allow_tools: bool = False) -> Toolbox | None:
+    from minichat.tools.toolbox import load_tools
+
+    if file is None and allow_tools:
+        raise UsageError("--allow-tools lets calls run: --tools FILE gives the tools")
+    return load_tools(Path(file)) if file is not None else None
 
 
 def _device(name: str) -> Device:

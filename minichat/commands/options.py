@@ -16,7 +16,14 @@ ModelArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 TemplateOption = Annotated[
     str | None,
-    typer.Option("--template", metavar="NAME", help="Override the model's template: v3, v3-tekken, v7-tekken."),
+    typer.Option(
+        "--template",
+        metavar="NAME",
+        help="Override the model's template: v1, v2, v3, v3-tekken, v7, v7-tekken, v11, v13.",
+    ),
+]
+ToolsOption = Annotated[
+    str | None, typer.Option("--tools", metavar="FILE", help="Tools that the model may call: JSON, or a .py file.")
 ]
 YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Fetch without asking.")]
 LicenceOption = Annotated[

@@ -22,7 +22,10 @@ from typing import Any
 
 from minichat.engine import protocol
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
-from minichat.template.pieces import Piece, to_json
+from minichat.template.messages import Message
+from minichat.template.openai import message_value
+from minichat.template.pieces import Piece, from_json, to_json
+from minichat.template.tools import Tool, tool_value
 from quant.errors import EngineError, MinichatError
 
 # With -c or -m Python puts the current folder first on its path, where a user's own `quant/` would be taken for ours.
@@ -120,6 +123,15 @@ class Engine:
         """The token ids of a prompt, and its text in spans: (text, whether it is the name of a control token)."""
         line = self._result(self._ask("tokenize", pieces))
         return line["tokens"], [(text, is_control) for text, is_control in line["spans"]]
+
+    def apply_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
+        """The prompt that the template in the model's own file makes: for a model of another family.
+
+        Raises TemplateError for what that template does not take, and for one that does not come to an end.
+        """
+        self.wait_loaded()
+        values = {"messages": [message_value(m) for m in messages], "tools": [tool_value(tool) for tool in tools]}
+        return [from_json(piece) for piece in self._result(self._send("apply_template", **values))["pieces"]]
 
     def describe(self) -> dict[str, Any]:
         """llama.cpp's version, backends and devices, as plain data."""

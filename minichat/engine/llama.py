@@ -114,6 +114,21 @@ class Llama:
             raise EngineError("llama.cpp made more tokens of a text than it has bytes")
         return list(ids[:count])
 
+    def token_bytes(self, token: int) -> bytes:
+        """What llama.cpp adds to a text for this token; nothing for a control token."""
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            size = self._c.llama_token_to_piece(self.vocab, token, buffer, room, 0, False)
+            if size >= 0:
+                return buffer.raw[:size]
+            room = -size
+
+    @property
+    def begins_with_bos(self) -> bool:
+        """Whether the file wants BOS before a prompt."""
+        return bool(self._c.llama_vocab_get_add_bos(self.vocab))
+
     def ends(self, token: int) -> bool:
         """Whether this token ends an answer."""
         return bool(self._c.llama_vocab_is_eog(self.vocab, token))

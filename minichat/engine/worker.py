@@ -24,13 +24,13 @@ from minichat import tokenizer as tokenizers
 from minichat.engine import devices, generation, protocol, sampler
 from minichat.engine.grammar import constrained
 from minichat.engine.llama import Llama
-from minichat.engine.telling import tell
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
-from minichat.template.pieces import from_json
-from quant.errors import EngineError, GgufError, MinichatError
+from minichat.template.pieces import Control, from_json, to_json
+from minichat.template.telling import tell
+from quant.errors import EngineError, GgufError, MinichatError, TemplateError
 
 if TYPE_CHECKING:
-    from convert.gguf_file import GgufHeader
+    pass
 
 _PROGRESS_S = 0.1
 
@@ -118,7 +118,8 @@ class Worker:
             raise GgufError(f"{path} is damaged: its minichat.template is no name")
         told = tell(header.metadata)
         # tiktoken takes 0.25 s for a full vocabulary, as long as llama.cpp reads the file: do both at once.
-        vocabulary = _InBackground(lambda: _ready_tokenizer(header, self._sentencepiece))
+        is_other = told.how == "embedded"
+        vocabulary = _InBackground(lambda: _ready(tokenizers.load(header, self._ids_of, self._bytes_of, is_other)))
         llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)))
         self._tokenizer = vocabulary.result()
         self._llama = llama
@@ -167,6 +168,19 @@ class Worker:
         spans = [(tokenizer.text(list(run)), is_control) for is_control, run in groupby(ids, control.__contains__)]
         self._send({"id": request, "event": "done", "tokens": ids, "spans": spans})
 
+    def _do_apply_template(self, request: int, line: protocol.Line) -> None:
+        from minichat.engine import embedded
+
+        llama, tokenizer = self._loaded(context=False)
+        source = self._metadata.get("tokenizer.chat_template")
+        if not isinstance(source, str):
+            raise TemplateError("the file carries no template of its own")
+        bos, eos = (tokenizer.control_names.get(token, "") for token in (tokenizer.bos, tokenizer.eos))
+        pieces = embedded.apply(source, line["messages"], line["tools"], tokenizer.controls, bos, eos)
+        if llama.begins_with_bos and bos and pieces[:1] != [Control(bos)]:
+            pieces.insert(0, Control(bos))
+        self._send({"id": request, "event": "done", "pieces": [to_json(piece) for piece in pieces]})
+
     def _do_info(self, request: int, _: protocol.Line) -> None:
         self._send({"id": request, "event": "done", "info": devices.describe()})
 
@@ -179,10 +193,15 @@ class Worker:
             raise EngineError("only the vocabulary is loaded")
         return self._llama, self._tokenizer
 
-    def _sentencepiece(self, text: str) -> list[int]:
+    def _ids_of(self, text: str) -> list[int]:
         if self._llama is None:
             raise EngineError("no model is loaded")
         return self._llama.sentencepiece(text)
+
+    def _bytes_of(self, token: int) -> bytes:
+        if self._llama is None:
+            raise EngineError("no model is loaded")
+        return self._llama.token_bytes(token)
 
     def _progress(self, request: int, fraction: float) -> None:
         self._send({"id": request, "event": "progress", "fraction": fraction})
@@ -222,8 +241,7 @@ class _InBackground:
         return self._value
 
 
-def _ready_tokenizer(header: GgufHeader, sentencepiece: Callable[[str], list[int]]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.load(header, sentencepiece)
+def _ready(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     tokenizer.warm_up()
     return tokenizer
 

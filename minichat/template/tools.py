@@ -96,12 +96,10 @@ def tools_json(tools: Sequence[Tool]) -> str:
     >>> tools_json([Tool("now", "The time")])
     '[{"type": "function", "function": {"name": "now", "description": "The time", "parameters": {}}}]'
     """
-    return dumps(
-        [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-            }
-            for tool in tools
-        ]
-    )
+    return dumps([tool_value(tool) for tool in tools])
+
+
+def tool_value(tool: Tool) -> dict[str, Any]:
+    """A tool in OpenAI's shape, as plain data."""
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}

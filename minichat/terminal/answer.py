@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Protocol
@@ -17,7 +16,7 @@ from quant.errors import EngineError
 if TYPE_CHECKING:
     from minichat.conversation import Conversation
     from minichat.engine.client import Engine
-    from minichat.engine.types import Event, ModelInfo, Sampling
+    from minichat.engine.types import Event, Kind, ModelInfo, Sampling
 
 _QUICK_S = 0.4  # a prompt that is read in less is not worth a status
 
@@ -27,15 +26,43 @@ class AnswerStream(Protocol):
     def close(self) -> None: ...
 
 
-def open_stream(out: IO[str]) -> AnswerStream:
-    """Markdown for a person, bare text for a program."""
-    if not is_terminal(out):
-        return PlainStream(out)
-    from rich.console import Console
+class Screen:
+    """Shows each kind of chunk in its way: the answer as Markdown, or as bare text where a program reads it or it is
+    data; thoughts dim and for persons only; calls of tools not at all, they are shown whole by who runs them.
+    """
 
-    from minichat.terminal.markdown import MarkdownStream
+    def __init__(self, out: IO[str], status: StatusLine, is_data: bool) -> None:
+        self._out, self._status, self._is_data = out, status, is_data
+        self._kind: Kind = "text"
+        self._stream = self._open()
 
-    return MarkdownStream(Console(file=out, highlight=False))
+    def feed(self, chunk: Chunk) -> None:
+        if chunk.kind != self._kind:
+            self._stream.close()
+            self._kind = chunk.kind
+            self._stream = self._open()
+        if self._kind == "call":
+            self._status.show("calling a tool")
+        elif self._kind == "think" and not is_terminal(self._out):
+            self._status.show("thinking")
+        else:
+            self._status.clear()
+            self._stream.feed(chunk.text)
+
+    def close(self) -> None:
+        self._status.clear()
+        self._stream.close()
+
+    def _open(self) -> AnswerStream:
+        if self._kind == "think":
+            return PlainStream(self._out, "dim")
+        if self._kind == "call" or self._is_data or not is_terminal(self._out):
+            return PlainStream(self._out)
+        from rich.console import Console
+
+        from minichat.terminal.markdown import MarkdownStream
+
+        return MarkdownStream(Console(file=self._out, highlight=False))
 
 
 def wait_loaded(engine: Engine, status: StatusLine) -> ModelInfo:
@@ -56,28 +83,27 @@ def stream_answer(
     status: StatusLine,
     remark: str = "",
     room: int = 1,
+    grammar: str | None = None,
 ) -> tuple[Done, bool]:
     """Shows the answer to the conversation on `out`; its end, and whether Ctrl-C stopped it.
 
     remark: said before the answer, once it is known that the prompt fits. room: tokens of the context that the prompt
-    must leave free. The model must be loaded. The conversation
-    is not changed. Raises ContextError, EngineError, TemplateError; what had been said before is then on the screen.
+    must leave free. grammar: what the answer must be, as GBNF; it is data then, and shown as it is. The model must be
+    loaded. The conversation is not changed. Raises ContextError, EngineError, TemplateError; what had been said before
+    is then on the screen.
     """
     pieces = conversation.pieces()
     with echo_off(), interrupt_stops(engine.stop) as interrupt:
-        events = engine.generate(pieces, sampling, max_tokens, room)
-        stream = open_stream(out)  # imports rich, while the engine is at work already
+        events = engine.generate(pieces, sampling, max_tokens, room, grammar)
+        screen = Screen(out, status, grammar is not None)  # imports rich, while the engine is at work already
         try:
-            done = _show(_after_remark(events, remark), stream, status, interrupt, engine)
+            done = _show(_after_remark(events, remark), screen, status, interrupt, engine)
         finally:
-            status.clear()
-            stream.close()
+            screen.close()
         return done, interrupt.pressed
 
 
-def _show(
-    events: Iterable[Event], stream: AnswerStream, status: StatusLine, interrupt: Interrupt, engine: Engine
-) -> Done:
+def _show(events: Iterable[Event], screen: Screen, status: StatusLine, interrupt: Interrupt, engine: Engine) -> Done:
     start_s = time.monotonic()
     stopped = False
     for event in events:
@@ -85,8 +111,7 @@ def _show(
             stopped = True
             engine.stop()  # the signal may have come before there was an answer to stop
         if isinstance(event, Chunk):
-            status.clear()
-            stream.feed(event.text)
+            screen.feed(event)
         elif isinstance(event, Prefill):
             if time.monotonic() - start_s > _QUICK_S:
                 share = (event.done - event.reused) / max(event.total - event.reused, 1)
@@ -102,24 +127,3 @@ def _after_remark(events: Iterable[Event], remark: str) -> Iterator[Event]:
             say(remark, "dim")
             remark = ""
         yield event
-
-
-def answer_once(
-    engine: Engine,
-    conversation: Conversation,
-    sampling: Sampling,
-    max_tokens: int | None = None,
-    out: IO[str] | None = None,
-) -> Done:
-    """The answer to the question that `conversation` ends with, on `out` (stdout); it joins the conversation.
-
-    The model must be loaded.
-
-    Ctrl-C ends the answer, then raises KeyboardInterrupt; a closed pipe raises BrokenPipeError.
-    """
-    out = out or sys.stdout
-    done, interrupted = stream_answer(engine, conversation, sampling, max_tokens, out, StatusLine(sys.stderr))
-    conversation.answer(done.text, done.tokens)
-    if interrupted:
-        raise KeyboardInterrupt
-    return done

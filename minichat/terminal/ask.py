@@ -23,3 +23,13 @@ def says_yes(question: str, *, default: bool = False) -> bool:
         write(sys.stderr, "\n")  # the cursor is behind the question
         return False
     return answer.strip().lower() in ("y", "yes") or (default and not answer.strip())
+
+
+def drop_typed_ahead() -> None:
+    """Forgets the keys that were pressed before the question was there; does nothing where stdin is no terminal."""
+    try:
+        import termios
+
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    except (ImportError, OSError, ValueError, termios.error):
+        pass

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minichat.terminal.output import say
+from minichat.terminal.sanitize import clean_line
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
@@ -80,6 +81,35 @@ def _reload(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     return False
 
 
+def _tokens(chat: Chat, argument: str) -> bool:  # noqa: ARG001
+    if not chat.last_prompt:
+        say("no prompt yet: /tokens shows what the model was given for its last answer", "dim")
+        return False
+    from minichat.terminal.render import print_rendering
+
+    ids, spans = chat.engine.tokenize(chat.last_prompt)
+    print_rendering(spans)
+    say(f"({len(ids):,} tokens)", "dim")
+    return False
+
+
+def _format(chat: Chat, argument: str) -> bool:
+    """text, json, or the file of a JSON Schema."""
+    from minichat import formats
+
+    match argument.lower():
+        case "":
+            pass
+        case "text":
+            chat.form = formats.TEXT
+        case "json":
+            chat.form = formats.any_object()
+        case _:
+            chat.form = formats.from_schema(argument)
+    say(f"answers are {clean_line(chat.form.name)} (/format text, json, or FILE of a JSON Schema)", "dim")
+    return False
+
+
 def _bye(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     return True
 
@@ -87,6 +117,8 @@ def _bye(chat: Chat, argument: str) -> bool:  # noqa: ARG001
 COMMANDS: tuple[Command, ...] = (
     Command("help", "", "this list", _help),
     Command("clear", "", "forget the conversation", _clear),
+    Command("tokens", "", "the last prompt as the model saw it", _tokens),
+    Command("format", "[text|json|FILE]", "the form of answers; FILE: JSON Schema", _format),
     Command("reload", "", "start the engine again", _reload),
     Command("bye", "", "leave", _bye),
 )

@@ -6,8 +6,10 @@ Whatever goes wrong with one message is one line; the conversation stays, and th
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from minichat.templates import describe_choice
 from minichat.terminal import commands
 from minichat.terminal.answer import stream_answer, wait_loaded
 from minichat.terminal.output import print_error, say
@@ -66,32 +68,37 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
 
 def _take_turn(chat: Chat, text: str) -> None:
     """Asks, shows, remembers. A turn that comes to nothing leaves the conversation as it was."""
-    before = list(chat.conversation.messages)
-    chat.conversation.ask(text)
+    from minichat.tools.rounds import Rounds
+
+    conversation = chat.conversation
+    before = list(conversation.messages)
+    conversation.ask(text)
     answered = False
     try:
-        done, interrupted = _answer(chat)
-        if done.tokens:
-            chat.conversation.answer(done.text, done.tokens)
-            answered = True
+        rounds = Rounds(conversation, chat.toolbox, lambda _: _answer(chat), chat.agreement.agrees)
+        while (outcome := rounds.run()).calls:
+            for call in outcome.calls:
+                conversation.result(call, chat.agreement.result_of(call))
+        answered = conversation.messages[-1].role == "assistant"
     finally:
         if not answered:
-            chat.conversation.messages[:] = before
-    chat.stats = done.stats
-    if interrupted or done.reason != "eos":
-        say(_REMARKS.get(done.reason, "(stopped)"), "dim")
+            conversation.messages[:] = before
+    if outcome.done.reason != "eos":
+        say(_REMARKS[outcome.done.reason], "dim")
     say("")
 
 
-def _answer(chat: Chat) -> tuple[Done, bool]:
-    """The answer to the open question; older turns are forgotten if that makes room for both.
+def _answer(chat: Chat) -> Done:
+    """The model's next answer, to a question or to the results of its calls.
 
-    Where turns have to go, half of the context is freed at once: forgetting one at every turn would have the rest
-    decoded anew each time.
+    Older turns are forgotten if that makes room. Where turns have to go, half of the context is freed at once:
+    forgetting one at every turn would have the rest decoded anew each time.
     """
     status = StatusLine(sys.stdout)
     info = wait_loaded(chat.engine, status)
-    chat.conversation.template = chat.template_of(info)
+    chat.conversation.template, chat.conversation.embedded = chat.template_of(info), chat.engine.apply_template
+    if chat.info is None and (choice := describe_choice(chat.conversation.template, info, in_chat=True)) is not None:
+        say(choice, "dim")
     chat.info = info
     messages = len(chat.conversation.messages)
     room = min(chat.max_tokens or _ANSWER_TOKENS, info.ctx // 4)
@@ -109,12 +116,23 @@ def _answer(chat: Chat) -> tuple[Done, bool]:
                 raise
 
 
-def _stream(chat: Chat, status: StatusLine, remark: str, room: int) -> tuple[Done, bool]:
+def _stream(chat: Chat, status: StatusLine, remark: str, room: int) -> Done:
+    chat.last_prompt = chat.conversation.pieces()
     try:
-        return stream_answer(
-            chat.engine, chat.conversation, chat.sampling, chat.max_tokens, sys.stdout, status, remark, room
+        done, interrupted = stream_answer(
+            chat.engine,
+            chat.conversation,
+            chat.sampling,
+            chat.max_tokens,
+            sys.stdout,
+            status,
+            remark,
+            room,
+            chat.form.grammar,
         )
     except KeyboardInterrupt:  # a second Ctrl-C: the engine did not heed the first
         chat.engine.close()
         chat.engine, chat.info = chat.open_engine(), None
         raise EngineError("the engine did not stop; it was ended and starts again") from None
+    chat.stats = done.stats
+    return replace(done, reason="stop") if interrupted else done

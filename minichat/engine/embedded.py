@@ -1,0 +1,267 @@
+"""A model of another family, shown its conversation by the template that its GGUF carries: Jinja, in a sandbox.
+
+The template is a program by whoever made the file: it can reach nothing but what it is given, and is held to limits of
+time, memory and output. What a person, a tool or the model said is hidden from the search for control tokens: their
+names within it, and what could become one at its ends, are marked before the template runs and put back as text after.
+So only the template itself can write a control token.
+
+    messages --mark--> template --split at control tokens--> Control and text --unmark--> pieces
+
+The variables and filters are those that Hugging Face's tools give to such templates.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from minichat.engine.watchdog import watch
+from minichat.template.pieces import Control, Piece, Text
+from quant.errors import TemplateError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from jinja2 import Environment, Template
+
+TIME_S = 5.0
+MAX_OUTPUT = 1 << 26  # characters
+MEMORY_BYTES = 1 << 30  # more than the process had, while the template runs; Linux only
+_MAX_PRODUCT = 1 << 24  # characters or items that `*` may make
+_MAX_POWER_BITS = 1 << 12
+_PRIVATE = 0xE100  # from here on private-use characters, which no vocabulary names a control token by
+
+
+class _TooLongError(Exception):
+    """Raised inside the template by a timer."""
+
+
+class Marks:
+    """Hides the names of control tokens in texts that a template is given, and puts the texts back in what it wrote.
+
+    controls: the names. A mark is made of private-use characters with a random part, so that no text can hold one.
+    """
+
+    def __init__(self, controls: Collection[str]) -> None:
+        names = sorted(filter(None, controls), key=len, reverse=True)
+        self._names = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+        self._beginnings = {name[:n] for name in names for n in range(1, len(name))}
+        self._ends = {name[n:] for name in names for n in range(1, len(name))}
+        self._longest = max(map(len, names), default=1) - 1
+        self._nonce = "".join(chr(_PRIVATE + secrets.randbelow(0x800)) for _ in range(8))
+        self._hidden: list[str] = []
+        self._mark = re.compile(f"\ue000{self._nonce}([\ue010-\ue019]+)\ue001")
+
+    def hide(self, value: Any) -> Any:
+        """The value with every text in it, keys too, free of names and of what could be a part of one at its ends."""
+        if isinstance(value, str):
+            return self._hide_text(value)
+        if isinstance(value, Mapping):
+            return {self.hide(key): self.hide(item) for key, item in value.items()}
+        return [self.hide(item) for item in value] if isinstance(value, list) else value
+
+    def pieces(self, written: str) -> list[Piece]:
+        """What the template wrote, with control tokens where it wrote them, and all texts as they were.
+
+        Raises TemplateError if the template cut a mark in two: then a text is no longer whole.
+        """
+        pieces: list[Piece] = []
+        done = 0
+        for found in self._names.finditer(written):
+            pieces += [*self._text(written[done : found.start()]), Control(found[0])]
+            done = found.end()
+        return [*pieces, *self._text(written[done:])]
+
+    def _text(self, written: str) -> list[Piece]:
+        text = self._mark.sub(lambda match: self._hidden[_number(match[1])], written)
+        if self._nonce[0] in text and self._nonce in text:
+            raise TemplateError("the model's own template cuts texts where it must not: --template names another")
+        return [Text(text)] if text else []
+
+    def _hide_text(self, text: str) -> str:
+        text = self._names.sub(lambda match: self._hide_part(match[0]), text)
+        for n in range(min(self._longest, len(text)), 0, -1):
+            if text[:n] in self._ends:
+                text = self._hide_part(text[:n]) + text[n:]
+                break
+        for n in range(min(self._longest, len(text)), 0, -1):
+            if text[-n:] in self._beginnings:
+                text = text[:-n] + self._hide_part(text[-n:])
+                break
+        return text
+
+    def _hide_part(self, part: str) -> str:
+        self._hidden.append(part)
+        number = "".join(chr(0xE010 + int(digit)) for digit in str(len(self._hidden) - 1))
+        return f"\ue000{self._nonce}{number}\ue001"
+
+
+def _number(digits: str) -> int:
+    return int("".join(str(ord(digit) - 0xE010) for digit in digits))
+
+
+def apply(
+    source: str,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+    controls: Collection[str],
+    bos: str,
+    eos: str,
+) -> list[Piece]:
+    """The pieces that the template `source` makes of messages and tools in OpenAI's shape.
+
+    controls: the names of the control tokens; bos, eos: two of them. Raises TemplateError for whatever goes wrong with
+    the template, one line. Must run in the main thread, where a timer can end it.
+    """
+    marks = Marks(controls)
+    hidden = [{**marks.hide(message), "role": message["role"]} for message in messages]
+    given = {
+        "messages": hidden,
+        "tools": marks.hide(list(tools)) or None,
+        "documents": None,
+        "add_generation_prompt": True,
+        "bos_token": bos,
+        "eos_token": eos,
+    }
+    try:
+        with watch("the model's own template", 4 * TIME_S), _timer(TIME_S), _memory(MEMORY_BYTES):
+            written = _written(_compiled(source).generate(given))
+    except TemplateError:
+        raise
+    except _TooLongError:
+        raise TemplateError(f"the model's own template took longer than {TIME_S:g} s{_ADVICE}") from None
+    except (MemoryError, RecursionError) as error:
+        raise TemplateError(f"the model's own template needs too much memory{_ADVICE}") from error
+    except Exception as error:  # a template can raise whatever Python can
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TemplateError(f"the model's own template fails: {reason}{_ADVICE}") from error
+    return marks.pieces(written)
+
+
+_ADVICE = " (--template names one of Mistral's)"
+
+
+def _written(parts: Iterator[str]) -> str:
+    kept: list[str] = []
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > MAX_OUTPUT:
+            raise TemplateError(f"the model's own template writes more than {MAX_OUTPUT >> 20} million characters")
+        kept.append(part)
+    return "".join(kept)
+
+
+@lru_cache(maxsize=1)
+def _compiled(source: str) -> Template:
+    return _environment().from_string(source)
+
+
+def _environment() -> Environment:
+    import jinja2
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.nodes import CallBlock
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """{% generation %}: marks for training what the model says; here it only holds its text."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+            return CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
+
+        def _said(self, caller: Callable[[], str]) -> str:
+            return caller()
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            _check_product(operator, left, right)
+            return super().call_binop(context, operator, left, right)
+
+    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation])
+    environment.filters["tojson"] = _to_json
+    environment.globals |= {"raise_exception": _raise, "strftime_now": _now}
+    environment.exceptions = jinja2.exceptions  # type: ignore[attr-defined]
+    return environment
+
+
+def _check_product(operator: str, left: Any, right: Any) -> None:
+    """Refuses what would fill the memory at one stroke."""
+    if operator == "**":
+        bits = left.bit_length() * right if isinstance(left, int) and isinstance(right, int) else 0
+        if bits > _MAX_POWER_BITS:
+            raise ValueError("a power that is too large")
+        return
+    for sized, factor in ((left, right), (right, left)):
+        if isinstance(sized, (str, list, tuple)) and isinstance(factor, int) and len(sized) * factor > _MAX_PRODUCT:
+            raise ValueError("a product that is too long")
+        if isinstance(sized, int) and sized.bit_length() > _MAX_PRODUCT:
+            raise ValueError("a product that is too large")
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **others: Any) -> str:
+    kept = {key: others[key] for key in ("separators", "sort_keys") if key in others}
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **kept)
+
+
+def _raise(message: object) -> None:
+    raise TemplateError(f"the model's own template says: {' '.join(str(message).split())[:200]}")
+
+
+def _now(form: str) -> str:
+    from datetime import datetime
+
+    return datetime.now().astimezone().strftime(str(form))
+
+
+@contextmanager
+def _timer(seconds: float) -> Iterator[None]:
+    """Raises _TooLongError in the block after `seconds`, where there are such timers; else the watchdog is left."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _memory(more_bytes: int) -> Iterator[None]:
+    """A limit on how much the process may grow in the block: a MemoryError beyond it. Linux only."""
+    try:
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+            pages = int(file.read().split()[0])
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = pages * resource.getpagesize() + more_bytes
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (ImportError, OSError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

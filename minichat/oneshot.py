@@ -1,0 +1,131 @@
+"""`minichat run MODEL PROMPT`: one answer, with calls of tools before it, from a model that is being loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from dataclasses import asdict
+from typing import IO, TYPE_CHECKING, Any
+
+from minichat import formats
+from minichat.chat import RunOptions, describe_stats, sampling_of
+from minichat.engine.client import Engine
+from minichat.templates import describe_choice
+from minichat.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from minichat.conversation import Conversation
+    from minichat.engine.types import Done, Sampling
+    from minichat.models import Model
+    from minichat.template.messages import Call
+    from minichat.terminal.agreement import Agreement
+    from minichat.tools.rounds import Outcome
+
+
+def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
+    """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error.
+
+    Calls that nothing runs are written as a JSON list: those of tools without a command, and where nobody is there to
+    agree to one (see `RunOptions.allow_tools`).
+    """
+    sampling = sampling_of(model, options.sampling)
+    with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
+        from minichat.terminal.answer import wait_loaded
+        from minichat.terminal.output import print_json, say
+        from minichat.terminal.progress import StatusLine
+
+        info = wait_loaded(engine, StatusLine(sys.stderr))
+        conversation = options.conversation()
+        conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
+        if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
+            say(remark, "dim", stream=sys.stderr)
+        conversation.ask(question)
+        with io.StringIO() if as_json else contextlib.nullcontext(sys.stdout) as out:
+            outcome = _One(engine, conversation, sampling, options, out).run()
+        done = outcome.done
+        if as_json:
+            print_json(_facts(model.name, conversation, outcome), indent=None)
+        elif outcome.calls:
+            print_json([_call_facts(call) for call in outcome.calls], indent=None)
+        if with_stats:
+            say(describe_stats(done.stats), stream=sys.stderr)
+        formats.check(options.form, done.text, done.reason)
+        if done.reason == "context":
+            say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
+
+
+class _One:
+    """The rounds of one question."""
+
+    def __init__(
+        self, engine: Engine, conversation: Conversation, sampling: Sampling, options: RunOptions, out: IO[str]
+    ) -> None:
+        self._engine, self._conversation, self._sampling = engine, conversation, sampling
+        self._options, self._out = options, out
+        self._agreement: Agreement | None = None
+
+    def run(self) -> Outcome:
+        from minichat.tools.rounds import Rounds
+
+        return Rounds(self._conversation, self._runnable(), self._generate, self._agrees).run()
+
+    def _runnable(self) -> Toolbox:
+        """The tools, with their commands only where somebody can agree to them."""
+        from minichat.terminal.ask import can_ask
+
+        toolbox = self._options.toolbox or Toolbox()
+        return toolbox if self._options.allow_tools or can_ask() else Toolbox(toolbox.tools, {}, toolbox.folder)
+
+    def _generate(self, conversation: Conversation) -> Done:
+        from minichat.terminal.answer import stream_answer
+        from minichat.terminal.progress import StatusLine
+
+        done, interrupted = stream_answer(
+            self._engine,
+            conversation,
+            self._sampling,
+            self._options.max_tokens,
+            self._out,
+            StatusLine(sys.stderr),
+            grammar=self._options.form.grammar,
+        )
+        if interrupted:
+            raise KeyboardInterrupt
+        return done
+
+    def _agrees(self, call: Call, arguments: Mapping[str, Any], command: Sequence[str]) -> bool:
+        from minichat.terminal.agreement import Agreement
+
+        if self._agreement is None:
+            self._agreement = Agreement(self._options.allow_tools)
+        return self._agreement.agrees(call, arguments, command)
+
+
+def _facts(name: str, conversation: Conversation, outcome: Outcome) -> dict[str, Any]:
+    """What --json prints. The stats are those of the last answer."""
+    done = outcome.done
+    facts: dict[str, Any] = {"model": name, "template": conversation.template, "answer": done.text}
+    if outcome.answer.thinking:
+        facts["thinking"] = outcome.answer.thinking
+    if calls := _calls_with_results(conversation):
+        facts["calls"] = calls
+    stats = asdict(done.stats) | {"decode_tokens_per_s": done.stats.decode_tokens_per_s}
+    return {**facts, "reason": done.reason, "stats": stats}
+
+
+def _calls_with_results(conversation: Conversation) -> list[dict[str, Any]]:
+    """All calls in their order; one that has not been run has no result. Results stand in the order of the calls."""
+    calls: list[dict[str, Any]] = []
+    for message in conversation.messages:
+        calls += [_call_facts(call) for call in message.calls]
+        if message.role == "tool":
+            next(call for call in calls if "result" not in call)["result"] = message.text
+    return calls
+
+
+def _call_facts(call: Call) -> dict[str, Any]:
+    return {"id": call.id, "name": call.name, "arguments": json.loads(call.arguments or "{}")}

@@ -1,0 +1,82 @@
+"""May this call of a tool run? The person decides who sees it exactly as it would be run.
+
+    The model calls get_current_weather
+      {"location": "Paris", "format": "celsius"}
+      runs: ./weather.py --metric
+    Run it? [y]es, [a]lways, [n]o, ne[v]er:
+
+"always" and "never" hold for this tool until the program ends. Nobody there to ask means no.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+from minichat.terminal.ask import can_ask, drop_typed_ahead
+from minichat.terminal.output import say, write
+from minichat.terminal.sanitize import clean_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from minichat.template.messages import Call
+
+_ANSWERS = {"y": "yes", "yes": "yes", "a": "always", "always": "always", "n": "no", "no": "no", "": "no"} | {
+    "v": "never",
+    "never": "never",
+}
+_MAX_ANSWER, _MAX_RESULT = 100, 100_000  # characters
+_INDENT = "  "
+
+
+class Agreement:
+    """What was decided so far. allow_all: every call is agreed to beforehand (--allow-tools), and only shown.
+
+    stream: where calls are shown and the question is asked.
+    """
+
+    def __init__(self, allow_all: bool = False, stream: IO[str] | None = None) -> None:
+        self._allow_all = allow_all
+        self._stream = stream or sys.stderr
+        self._decided: dict[str, bool] = {}
+
+    def agrees(self, call: Call, arguments: Mapping[str, Any], command: Sequence[str]) -> bool:
+        """Whether the call may run; asks if it has not been decided. KeyboardInterrupt (Ctrl-C) is passed on."""
+        self.show(call.name, json.dumps(arguments, ensure_ascii=False), command)
+        decided = True if self._allow_all else self._decided.get(call.name)
+        if decided is None:
+            decided = self._ask(call.name)
+        if not decided:
+            say(f"{_INDENT}not run", "dim", stream=self._stream)
+        return decided
+
+    def show(self, name: str, arguments: str, command: Sequence[str] = ()) -> None:
+        """The call, whole: what cannot be seen cannot be agreed to."""
+        say(f"The model calls {clean_line(name)}", "bold", stream=self._stream)
+        lines = [clean_line(arguments), *([f"runs: {clean_line(shlex.join(command))}"] if command else [])]
+        write(self._stream, "".join(f"{_INDENT}{line}\n" for line in lines))  # not `say`: it would break the lines
+
+    def _ask(self, name: str) -> bool:
+        if not can_ask():
+            return False
+        drop_typed_ahead()  # a key that was meant for something else must not agree
+        answer = None
+        while answer is None:
+            write(self._stream, "Run it? [y]es, [a]lways, [n]o, ne[v]er: ")
+            line = sys.stdin.readline(_MAX_ANSWER)
+            if not line.endswith("\n"):
+                write(self._stream, "\n")  # the cursor is behind the question
+            answer = _ANSWERS.get(line.strip().lower())
+        if answer in ("always", "never"):
+            self._decided[name] = answer == "always"
+        return answer in ("yes", "always")
+
+    def result_of(self, call: Call) -> str:
+        """What the person says that a call came to which nothing here can run: one line, maybe empty."""
+        self.show(call.name, call.arguments)
+        drop_typed_ahead()
+        write(self._stream, "Nothing runs this tool. Its result: ")
+        return sys.stdin.readline(_MAX_RESULT).removesuffix("\n")

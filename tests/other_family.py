@@ -1,0 +1,43 @@
+"""A GGUF of another family: a small model with ChatML, and a vocabulary that is not Mistral's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+NAMES = {3: "<|im_start|>", 4: "<|im_end|>"}
+
+
+def write(source: Path, path: Path, template: str | None = CHATML, symbol: int | None = None) -> Path:
+    """`source` (minichat's own, Tekken) again, as of another family. symbol: a token that gets the type of a symbol."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(path, "llama")
+    tokens = list(reader.fields["tokenizer.ggml.tokens"].contents())
+    types = list(reader.fields["tokenizer.ggml.token_type"].contents())
+    for token, name in NAMES.items():
+        tokens[token] = name
+    if symbol is not None:
+        types[symbol] = 4
+    changed: dict[str, Any] = {"tokens": tokens, "token_type": types, "pre": "qwen2", "eos_token_id": 4}
+    for key, field in reader.fields.items():
+        name = key.removeprefix("tokenizer.ggml.")
+        if key.startswith(("GGUF.", "minichat.", "general.architecture", "tokenizer.ggml.add_bos")):
+            continue
+        value = changed.get(name, field.contents()) if key.startswith("tokenizer.ggml.") else field.contents()
+        writer.add_key_value(key, value, field.types[0], field.types[-1] if len(field.types) > 1 else None)
+    writer.add_bool("tokenizer.ggml.add_bos_token", False)
+    if template is not None:
+        writer.add_chat_template(template)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -1,0 +1,132 @@
+"""One answer from the command line, with tools and forms, with a fake engine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+
+from minichat import formats, oneshot
+from minichat.chat import RunOptions
+from minichat.engine.types import Chunk
+from minichat.models import Model
+from minichat.template.pieces import Control, Text
+from minichat.template.tools import Tool
+from minichat.terminal import ask
+from minichat.tools.toolbox import Toolbox
+from quant.errors import DataError, ToolError, UsageError
+
+MODEL = Model("mine", Path("mine.gguf"))
+DOUBLE = Tool("double", "", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+COMMAND = (sys.executable, "-c", "import json, sys; print(2 * json.load(sys.stdin)['n'])")
+
+
+def called(*arguments: str, name: str = "double") -> list[Any]:
+    calls = [f'{{"name": "{name}", "arguments": {one}, "id": "abcdefgh{n}"}}' for n, one in enumerate(arguments)]
+    return [Control("[TOOL_CALLS]"), Chunk(f"[{', '.join(calls)}]", "call")]
+
+
+def toolbox(tmp_path: Path, command: bool = True) -> Toolbox:
+    return Toolbox((DOUBLE,), {"double": COMMAND} if command else {}, tmp_path)
+
+
+def answer(
+    monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, options: RunOptions, as_json: bool = False
+) -> FakeEngine:
+    monkeypatch.setattr(oneshot, "Engine", lambda path, load: engine)  # noqa: ARG005
+    oneshot.answer(MODEL, "Twice 21?", options, as_json, False)
+    return engine
+
+
+def test_a_tool_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine(called('{"n": 21}'), ["It is 42."])
+    answer(monkeypatch, engine, RunOptions(toolbox=toolbox(tmp_path), allow_tools=True))
+    out, err = capsys.readouterr()
+    assert out == "It is 42.\n"
+    assert "The model calls double" in err
+    assert Text("42") in engine.prompts[1]
+    assert engine.closed
+
+
+def test_without_somebody_to_agree_a_call_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for has_command in (True, False):
+        engine = FakeEngine(called('{"n": 21}', '{"n": 4}'))
+        answer(monkeypatch, engine, RunOptions(toolbox=toolbox(tmp_path, has_command)))
+        out, err = capsys.readouterr()
+        assert json.loads(out) == [
+            {"id": "abcdefgh0", "name": "double", "arguments": {"n": 21}},
+            {"id": "abcdefgh1", "name": "double", "arguments": {"n": 4}},
+        ]
+        assert err == ""
+
+
+def test_a_person_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(ask, "can_ask", lambda: True)
+    monkeypatch.setattr("minichat.terminal.agreement.can_ask", lambda: True)
+    lines = iter(["y\n", "n\n"])
+    monkeypatch.setattr(sys.stdin, "readline", lambda limit: next(lines), raising=False)  # noqa: ARG005
+    engine = FakeEngine(called('{"n": 21}'), called('{"n": 4}'), ["Done."])
+    answer(monkeypatch, engine, RunOptions(toolbox=toolbox(tmp_path)))
+    assert capsys.readouterr().out == "Done.\n"
+    assert Text("42") in engine.prompts[1]
+    assert Text("Error: the user declined this call") in engine.prompts[2]
+
+
+def test_json_tells_of_the_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine(called('{"n": 21}', '{"n": 4}'), ["It is 42 and 8."])
+    answer(monkeypatch, engine, RunOptions(toolbox=toolbox(tmp_path), allow_tools=True), as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["answer"] == "It is 42 and 8."
+    assert [(call["arguments"], call["result"]) for call in facts["calls"]] == [({"n": 21}, "42"), ({"n": 4}, "8")]
+    answer(monkeypatch, FakeEngine(called('{"n": 1}')), RunOptions(toolbox=toolbox(tmp_path)), as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["calls"] == [{"id": "abcdefgh0", "name": "double", "arguments": {"n": 1}}]
+
+
+def test_calls_that_stay_wrong_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = called('{"n": "many"}')
+    with pytest.raises(ToolError, match="called a tool wrongly twice"):
+        answer(monkeypatch, FakeEngine(wrong, wrong), RunOptions(toolbox=toolbox(tmp_path), allow_tools=True))
+
+
+def test_tools_and_a_template_that_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="--tools"):
+        answer(monkeypatch, FakeEngine(), RunOptions(toolbox=toolbox(tmp_path), template="v1"))
+
+
+def test_ctrl_c_ends_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = FakeEngine(["One", lambda: signal.raise_signal(signal.SIGINT), " two"])
+    with pytest.raises(KeyboardInterrupt):
+        answer(monkeypatch, engine, RunOptions())
+    assert capsys.readouterr().out == "One\n"
+
+
+def test_json_that_was_cut_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    options = RunOptions(form=formats.any_object(), max_tokens=5)
+    with pytest.raises(DataError, match="--max-tokens"):
+        answer(monkeypatch, FakeEngine(['{"a":', " 1}"]), options)
+    assert capsys.readouterr().out == '{"a":\n'
+    engine = FakeEngine(['{"a": 1}'])
+    answer(monkeypatch, engine, RunOptions(form=formats.any_object()))
+    assert engine.grammars == [formats.any_object().grammar]
+
+
+def test_a_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "person.json"
+    file.write_text('{"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}')
+    form = formats.from_schema(str(file))
+    answer(monkeypatch, FakeEngine(['{"age": 36}']), RunOptions(form=form))
+    assert json.loads(capsys.readouterr().out) == {"age": 36}
+    with pytest.raises(DataError, match="does not fit"):  # what a grammar does not let through
+        answer(monkeypatch, FakeEngine(['{"age": "36"}']), RunOptions(form=form))
