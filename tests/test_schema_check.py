@@ -213,7 +213,7 @@ def _mutated(schema: Any, draw: random.Random) -> Any:
 def test_verdicts_are_those_of_jsonschema() -> None:
     draw = random.Random(3)
     judged = refused = 0
-    for _ in range(300):
+    for _ in range(150):
         schema = draw.choice(SEEDS)
         for _ in range(draw.randrange(4)):
             schema = _mutated(schema, draw)
@@ -234,5 +234,5 @@ def test_verdicts_are_those_of_jsonschema() -> None:
         for value in VALUES:
             assert (problem(value, schema) is None) == validator.is_valid(value), (schema, value)
             judged += 1
-    assert judged > 2_000
-    assert refused > 40
+    assert judged > 1_000
+    assert refused > 20

@@ -16,7 +16,7 @@ from minichat.schema.characters import Ranges
 from minichat.schema.nfa import Nfa, States
 
 MAX_LITERALS = 60_000  # states
-_MAX_WORK = 250_000  # ranges looked at when a pattern is made deterministic: about a second
+_MAX_WORK = 150_000  # ranges looked at when a pattern is made deterministic: half a second
 
 _S = TypeVar("_S", bound=Hashable)
 Edges = tuple[tuple[Ranges, int], ...]

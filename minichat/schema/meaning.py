@@ -17,7 +17,7 @@ from minichat.schema.structure import Schema, draft_of, schemas_of, target
 from minichat.schema.validator import validator_of
 from quant.errors import SchemaError
 
-MAX_NODES = 100_000  # met in all
+MAX_NODES = 50_000  # met in all
 MAX_COUNT = 10_000
 
 _FAMILIES = {

@@ -16,7 +16,7 @@ from minichat.schema.pattern import parse
 
 DIGITS = 20  # of an integer without bounds, and before or behind the point of a number without
 SIGNIFICANT = 15  # digits of a number with bounds: no two such decimals are read as the same float
-_LIMIT = 6000
+_LIMIT = 4000
 
 # A float's largest power of ten is 308; what is below 1e308 needs no look at its digits.
 _NUMBER = (

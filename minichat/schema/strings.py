@@ -7,7 +7,8 @@ import json
 from minichat.schema import characters
 from minichat.schema.automaton import Automaton
 from minichat.schema.characters import Ranges
-from minichat.schema.grammar import Alternative, Grammar, Literal, OneOf, Ref
+from minichat.schema.grammar import Grammar
+from minichat.schema.rules import Alternative, Literal, OneOf, Ref
 
 _ESCAPED = {point: json.dumps(chr(point))[2:-1] for point in (*range(0x20), *b'"\\')}  # \n -> n, \0 -> u0000
 _SHORT = {point: escape for point, escape in _ESCAPED.items() if len(escape) == 1}

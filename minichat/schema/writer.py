@@ -8,12 +8,13 @@ from minichat.schema import automaton, numbers
 from minichat.schema.automaton import Automaton, TooLargeError
 from minichat.schema.characters import common_class
 from minichat.schema.exclusion import written
-from minichat.schema.grammar import Alternative, Grammar, Item, Literal, Ref
+from minichat.schema.grammar import Grammar
 from minichat.schema.meaning import Meaning
 from minichat.schema.nfa import build
 from minichat.schema.nodes import NOTHING, Array, Finite, Node, Number, Object, Places, Simple, String
 from minichat.schema.pattern import PatternError, parse
 from minichat.schema.places import refuse, shown
+from minichat.schema.rules import Alternative, Item, Literal, Ref
 from minichat.schema.strings import counted_rule, string_rule, text_rule
 from quant.errors import SchemaError
 
