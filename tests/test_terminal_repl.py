@@ -394,6 +394,14 @@ def test_ctrl_c_in_the_middle_of_a_call_runs_nothing(screen: Screen, tmp_path: P
     assert screen.text()[-1] == "Hello."
 
 
+def test_no_tools_where_answers_must_be_json(screen: Screen, tmp_path: Path) -> None:
+    engine = FakeEngine(["{}"], ["Hello."])
+    chat = with_tools(engine, toolbox(tmp_path), Agreement(stream=screen))
+    type_into(screen, chat, f"/format json{ENTER}Hi{ENTER}/format text{ENTER}Hi{ENTER}{CTRL_D}")
+    assert [Control("[AVAILABLE_TOOLS]") in prompt for prompt in engine.prompts] == [False, True]
+    assert "no tools are called" in " ".join(screen.text())
+
+
 # What the model sees, and the form of answers
 
 

@@ -106,7 +106,8 @@ def _format(chat: Chat, argument: str) -> bool:
             chat.form = formats.any_object()
         case _:
             chat.form = formats.from_schema(argument)
-    say(f"answers are {clean_line(chat.form.name)} (/format text, json, or FILE of a JSON Schema)", "dim")
+    without = ", and no tools are called" if chat.form.grammar and chat.toolbox.tools else ""
+    say(f"answers are {clean_line(chat.form.name)}{without} (/format text, json, or FILE of a JSON Schema)", "dim")
     return False
 
 

@@ -73,6 +73,7 @@ def _take_turn(chat: Chat, text: str) -> None:
     conversation = chat.conversation
     before = list(conversation.messages)
     conversation.ask(text)
+    conversation.tools = () if chat.form.grammar else chat.toolbox.tools  # what must be JSON cannot be a call
     answered = False
     try:
         rounds = Rounds(conversation, chat.toolbox, lambda _: _answer(chat), chat.agreement.agrees)
