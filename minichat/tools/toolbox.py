@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from minichat.template.tools import Tool, parse_tools
-from minichat.tools import functions
 from minichat.tools.checking import schema_of
 from minichat.tools.process import Limits, described, run
 from quant.errors import SchemaError, ToolError
@@ -141,6 +140,8 @@ def _refuse(constant: str) -> NoReturn:
 
 def _described(path: Path) -> Any:
     """What the functions of a Python file are as tools, in the JSON file's shape, their commands included."""
+    from minichat.tools import functions  # imports asyncio
+
     folder = path.absolute().parent
     try:
         with path.open("rb"):
