@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
+import pkgutil
 import random
 import struct
 import subprocess
@@ -20,6 +23,7 @@ import llama_oracle
 import pytest
 from random_schemas import Maker, NoValueError, instance
 
+from minichat import schema as schema_package
 from minichat.schema.gbnf import grammar_of, grammar_of_any_object
 from quant.errors import SchemaError
 
@@ -35,6 +39,11 @@ PERSON = {
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 # jsonschema knows other formats with packages that are not here.
 FORMATS = jsonschema.FormatChecker(["date", "ipv4", "uuid", "email"])
+
+
+def test_worked_examples_are_true() -> None:
+    for found in pkgutil.iter_modules(schema_package.__path__):
+        assert doctest.testmod(importlib.import_module(f"minichat.schema.{found.name}")).failed == 0
 
 
 def test_a_person() -> None:

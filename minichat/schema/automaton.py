@@ -33,11 +33,6 @@ class Automaton:
     edges: tuple[Edges, ...]
     final: frozenset[int]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no string is accepted; the automaton must be a trimmed one, as all made here are."""
-        return not self.final
-
 
 ANY = Automaton((((characters.TEXT, 0),),), frozenset({0}))
 """All strings."""

@@ -30,9 +30,11 @@ def grammar_of(schema: object) -> str:
     Raises SchemaError, one line, for what is no schema, for a keyword that is not supported, for a schema that nothing
     fits, and for one that is too large.
 
-    >>> print(grammar_of({"enum": ["yes", "no"]}), end="")
-    root ::= "\\"" t2
-    t2 ::= "yes\\"" | "no\\""
+    >>> print(grammar_of({"type": "array", "items": {"type": "boolean"}, "maxItems": 2}), end="")
+    root ::= a1
+    a1 ::= "[" b5 i4 | "[]"
+    b5 ::= "true" | "false"
+    i4 ::= ", " b5 "]" | "]"
     """
     try:
         text = Writer(Meaning(schema)).grammar()

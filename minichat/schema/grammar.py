@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from minichat.schema.reduction import check_work, joined, productive, unrolled
-from minichat.schema.rules import MAX_RULES, ROOT, Alternative, Item, Literal, Ref, Rules
+from minichat.schema.rules import MAX_RULES, ROOT, Alternative, Item, Literal, OneOf, Ref, Rules
 from quant.errors import SchemaError
 
 MAX_CHARACTERS = 1 << 20
@@ -44,20 +44,26 @@ class Grammar:
 
 def _written(alternatives: list[Alternative]) -> str:
     """
-    >>> _written([(Literal('"a"'), Ref("b")), (OneOf(((48, 57), (0xE9, 0xE9))),), ()])
-    '"\\\\"a\\\\"" b | [0-9\\\\u00E9] | ""'
+    >>> print(_written([(Literal("a"), Ref("b")), (OneOf(((48, 57), (65, 65))),), ()]))
+    "a" b | [0-9A] | ""
     """
     return " | ".join(" ".join(map(_item, alternative)) or '""' for alternative in alternatives)
 
 
 def _item(item: Item) -> str:
-    if isinstance(item, Ref):
-        return item.name
-    if isinstance(item, Literal):
-        return (
-            '"' + "".join(f"\\{c}" if c in '"\\' else c if " " <= c <= "~" else _code(ord(c)) for c in item.text) + '"'
-        )
-    return "[" + "".join(_span(first, last) for first, last in item.ranges) + "]"
+    match item:
+        case Ref(name):
+            return name
+        case OneOf(ranges):
+            return "[" + "".join(_span(first, last) for first, last in ranges) + "]"
+        case Literal(text):
+            return '"' + "".join(map(_in_text, text)) + '"'
+
+
+def _in_text(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if " " <= character <= "~" else _code(ord(character))
 
 
 def _span(first: int, last: int) -> str:
