@@ -180,7 +180,7 @@ def test_the_unit_is_the_one_asked_for_else_the_place_s() -> None:
     rng = random.Random(6)
     for _ in range(300):
         question = tools.weather_question(rng, TRAIN, PIECES, tools.weather_tool(rng, "format"))
-        ((_, arguments),) = question.calls
+        _, arguments = question.call
         assert list(arguments) == ["location", "format"]
         place = str(arguments["location"])
         assert place in question.user

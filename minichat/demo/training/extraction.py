@@ -121,7 +121,7 @@ def bare_list(rng: random.Random, split: str, found: dict[str, object]) -> tuple
     """
     order = rng.choice(list(permutations(KEYS))) if rng.random() < 0.4 else KEYS
     if order.index("city") < order.index("name"):
-        known = rng.choice((words.CITIES, list(words.CAPITALS.values()), words.WEATHER_CITIES))
+        known = rng.choice((words.CITIES, list(words.CAPITALS.values())))
         given = words.HELD_OUT_NAMES if split == TEST else words.NAMES
         family = words.HELD_OUT_FAMILY_NAMES if split == TEST else words.FAMILY_NAMES
         found = {"name": f"{rng.choice(given)} {rng.choice(family)}", "age": found["age"], "city": rng.choice(known)}

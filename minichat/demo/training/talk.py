@@ -18,10 +18,10 @@ from .styles import Check, Style
 from .turns import CALLS, Calls, Results, Turn, roughen
 
 MIX = {"minichat": 34, "small talk": 13, "sums": 14, "capitals": 9, "languages": 11, "not knowing": 14, "memory": 18,
-       "repeating": 13, "JSON": 14}  # fmt: skip
+       "repeating": 13, "JSON": 26}  # fmt: skip
 TOOL_SKILLS = ("tool calls", "tool results", "no call")
 SKILLS = (*MIX, *TOOL_SKILLS, "system prompts")
-WITH_TOOLS, ALL_JSON = 0.24, 0.06
+WITH_TOOLS, ALL_JSON = 0.3, 0.14
 """The parts of the conversations that have tools, and in which the system prompt asks for JSON."""
 NO_STYLE = Style("none")
 NO_CALL = Check(never=(CALLS,))
@@ -195,7 +195,7 @@ def before(talk: Talk, box: Sequence[tools.Tool]) -> None:
     """What went before the last question of a conversation with tools: now and then calls and their results."""
     rng = talk.rng
     others = [s for s in MIX if s not in ("memory", "repeating", "JSON")]
-    for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2))):
+    for _ in range(rng.choice((0, 0, 0, 0, 0, 0, 1, 1, 2))):
         if rng.random() < 0.45:
             talk.add_steps(tools.a_use(rng, tools.a_question(rng, TRAIN, talk.pieces, box), earlier=True))
         else:

@@ -24,8 +24,8 @@ VOCAB = 4096
 N_SPECIAL = 1000
 BOS, EOS, INST, END_INST, SYSTEM, END_SYSTEM = 1, 2, 3, 4, 17, 18
 TOOLS, END_TOOLS, RESULTS, END_RESULTS, TOOL_CALLS, TOOL_CONTENT = 5, 6, 7, 8, 9, 19
-DIGIT_WEIGHT = 0.05
-"""What a digit of a call's id counts in the loss: no more than that it is a digit can be learned."""
+DIGIT_WEIGHT = 0.15
+"""What a digit of a call's id counts in the loss: only that it is a new digit can be learned."""
 
 
 def trimmed_tekken(vocab: int = VOCAB) -> str:

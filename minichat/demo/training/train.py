@@ -5,7 +5,8 @@
 Muon for the matrices, AdamW for the embedding and the norms; the rate rises for 100 steps, stays, and falls to 0 over
 the last part. A checkpoint holds weights and optimizers; the data depend on the seed and the step's number alone, so
 that a run goes on where it stopped, also with another `--steps`. `--init` starts a new run from another run's weights:
-with optimizers and a rate of its own, and at step 0.
+with optimizers and a rate of its own, and at step 0. `--until` lets the clock end the run, on a machine whose speed
+nobody knows: the rate then falls over the last `--decay-minutes`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -27,6 +29,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="the folder of checkpoints and the log")
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from these weights")
     parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--until", type=datetime.fromisoformat, help="when to end, in place of the steps")
+    parser.add_argument("--decay-minutes", type=float, default=45)
     parser.add_argument("--decay-share", type=float, default=0.5, help="the part of the steps in which the rate falls")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--rows", type=int, default=12)
@@ -50,6 +54,14 @@ def rate(step: int, steps: int, decay_share: float) -> float:
     """
     decay = max(1, int(steps * decay_share))
     return max(0.0, min((step + 1) / 100, 1.0, (steps - step) / decay))
+
+
+def rate_by_clock(step: int, seconds_left: float, decay_minutes: float) -> float:
+    """
+    >>> rate_by_clock(1000, 600, 20), rate_by_clock(1000, 6000, 20), rate_by_clock(0, 6000, 20)
+    (0.5, 1.0, 0.01)
+    """
+    return max(0.0, min((step + 1) / 100, 1.0, seconds_left / (60 * decay_minutes)))
 
 
 def optimizers(net: Demo, lr: float, embedding_lr: float) -> list[torch.optim.Optimizer]:
@@ -104,7 +116,13 @@ def train(a: argparse.Namespace, net: Demo, optims: list[torch.optim.Optimizer],
     loss_of = net.loss if a.no_compile else torch.compile(net.loss)
     saved_at = began = time.monotonic()
     total, parts = 0.0, 0
+    last = False
     for step in range(start, a.steps):
+        factor = rate(step, a.steps, a.decay_share)
+        if a.until:
+            left = a.until.timestamp() - time.time()
+            factor, last = rate_by_clock(step, left, a.decay_minutes), left <= 0
+        last = last or step + 1 == a.steps
         batches = step_batches(a.seed, step, codec, batches=a.batches, rows=a.rows, time=a.time,
                                copy_share=a.copy_share, copy_weight=a.copy_weight)  # fmt: skip
         weight = sum(float(b.weights.sum()) for b in batches)
@@ -115,20 +133,22 @@ def train(a: argparse.Namespace, net: Demo, optims: list[torch.optim.Optimizer],
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         for optimizer in optims:
             for group in optimizer.param_groups:
-                group["lr"] = group["full_lr"] * rate(step, a.steps, a.decay_share)
+                group["lr"] = group["full_lr"] * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         parts += 1
         now = time.monotonic()
-        if parts == 20 or step + 1 == a.steps:
+        if parts == 20 or last:
             tokens = a.batches * a.rows * a.time
             line = {"step": step + 1, "loss": round(total / parts, 4), "tokens": (step + 1) * tokens,
                     "tokens_per_s": round(parts * tokens / (now - began))}  # fmt: skip
             print(json.dumps(line), flush=True)
             total, parts, began = 0.0, 0, now
-        if now - saved_at > a.save_every_s or step + 1 == a.steps:
+        if now - saved_at > a.save_every_s or last:
             save(checkpoint, net, optims, step + 1)
             saved_at = now
+        if last:
+            break
 
 
 if __name__ == "__main__":
