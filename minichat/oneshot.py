@@ -35,7 +35,7 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
     sampling = sampling_of(model, options.sampling)
     with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
         from minichat.terminal.answer import wait_loaded
-        from minichat.terminal.output import print_json, say
+        from minichat.terminal.output import print_json, say, write
         from minichat.terminal.progress import StatusLine
 
         info = wait_loaded(engine, StatusLine(sys.stderr))
@@ -44,13 +44,19 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
             say(remark, "dim", stream=sys.stderr)
         conversation.ask(question)
-        with io.StringIO() if as_json else contextlib.nullcontext(sys.stdout) as out:
-            outcome = _One(engine, conversation, sampling, options, out).run()
+        one = _One(engine, conversation, sampling, options)
+        held = io.StringIO()  # text that may turn out to stand before calls, which a program wants as JSON alone
+        with held if as_json or one.may_print_calls() else contextlib.nullcontext(sys.stdout) as out:
+            outcome = one.run(out)
+            said = held.getvalue()
         done = outcome.done
         if as_json:
             print_json(_facts(model.name, conversation, outcome), indent=None)
         elif outcome.calls:
             print_json([_call_facts(call) for call in outcome.calls], indent=None)
+            write(sys.stderr, said)
+        else:
+            write(sys.stdout, said)
         if with_stats:
             say(describe_stats(done.stats), stream=sys.stderr)
         formats.check(options.form, done.text, done.reason)
@@ -61,16 +67,23 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
 class _One:
     """The rounds of one question."""
 
-    def __init__(
-        self, engine: Engine, conversation: Conversation, sampling: Sampling, options: RunOptions, out: IO[str]
-    ) -> None:
+    def __init__(self, engine: Engine, conversation: Conversation, sampling: Sampling, options: RunOptions) -> None:
         self._engine, self._conversation, self._sampling = engine, conversation, sampling
-        self._options, self._out = options, out
+        self._options = options
+        self._out: IO[str] = sys.stdout
         self._agreement: Agreement | None = None
 
-    def run(self) -> Outcome:
+    def may_print_calls(self) -> bool:
+        """Whether a program may get calls in place of an answer."""
+        from minichat.terminal.output import is_terminal
+
+        toolbox = self._runnable()
+        return not is_terminal(sys.stdout) and not all(toolbox.has_command(tool.name) for tool in toolbox.tools)
+
+    def run(self, out: IO[str]) -> Outcome:
         from minichat.tools.rounds import Rounds
 
+        self._out = out
         return Rounds(self._conversation, self._runnable(), self._generate, self._agrees).run()
 
     def _runnable(self) -> Toolbox:
@@ -86,7 +99,7 @@ class _One:
 
         done, interrupted = stream_answer(
             self._engine,
-            conversation,
+            conversation.pieces(),
             self._sampling,
             self._options.max_tokens,
             self._out,

@@ -69,9 +69,21 @@ def test_without_somebody_to_agree_a_call_is_printed(
         assert err == ""
 
 
+def test_a_program_gets_calls_as_json_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = RunOptions(toolbox=toolbox(tmp_path, command=False))
+    answer(monkeypatch, FakeEngine(["Let me look.", *called('{"n": 21}')]), options)
+    out, err = capsys.readouterr()
+    assert json.loads(out) == [{"id": "abcdefgh0", "name": "double", "arguments": {"n": 21}}]
+    assert err == "Let me look.\n"
+    answer(monkeypatch, FakeEngine(["No need."]), options)
+    assert capsys.readouterr() == ("No need.\n", "")
+
+
 def test_a_person_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(ask, "can_ask", lambda: True)
-    monkeypatch.setattr("minichat.terminal.agreement.can_ask", lambda: True)
+    monkeypatch.setattr(ask, "can_ask", lambda stream=None: True)  # noqa: ARG005
+    monkeypatch.setattr("minichat.terminal.agreement.can_ask", lambda stream: True)  # noqa: ARG005
     lines = iter(["y\n", "n\n"])
     monkeypatch.setattr(sys.stdin, "readline", lambda limit: next(lines), raising=False)  # noqa: ARG005
     engine = FakeEngine(called('{"n": 21}'), called('{"n": 4}'), ["Done."])

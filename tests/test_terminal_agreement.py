@@ -32,7 +32,7 @@ class Person:
 
 @pytest.fixture
 def somebody(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(agreement, "can_ask", lambda: True)
+    monkeypatch.setattr(agreement, "can_ask", lambda stream: True)  # noqa: ARG005
     yield
 
 
@@ -80,7 +80,7 @@ def test_the_exact_call_is_seen_and_obeyed_by_no_terminal(somebody: None, monkey
 
 
 def test_nobody_there_means_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agreement, "can_ask", lambda: False)
+    monkeypatch.setattr(agreement, "can_ask", lambda stream: False)  # noqa: ARG005
     decided, person, _ = asked(monkeypatch, "y\n")
     assert decided.agrees(CALL, {}, ["/bin/rm"]) is False
     assert person.asked == 0
@@ -98,3 +98,24 @@ def test_a_result_that_the_person_gives(monkeypatch: pytest.MonkeyPatch) -> None
     decided, _, out = asked(monkeypatch, "22.0\n")
     assert decided.result_of(CALL) == "22.0"
     assert '{"path": "/"}' in out.getvalue()
+    assert decided.result_of(CALL) is None  # the end of the input
+
+
+def test_keys_that_are_no_text_are_no_agreement(somebody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    decided, _, _ = asked(monkeypatch)
+    raw = io.TextIOWrapper(io.BytesIO(b"\xff\xfe\ny\n\xff\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr("sys.stdin", raw)
+    assert decided.agrees(CALL, {}, ["/bin/rm"]) is False
+    assert decided.result_of(CALL) in ("", None)
+
+
+def test_the_question_goes_where_the_person_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    monkeypatch.setattr("sys.stdin", Tty("y\n"))
+    assert Agreement(stream=Tty()).agrees(CALL, {}, ["/bin/rm"])
+    monkeypatch.setattr("sys.stdin", Tty("y\n"))
+    assert not Agreement(stream=io.StringIO()).agrees(CALL, {}, ["/bin/rm"])

@@ -23,7 +23,8 @@ def ask(engine: FakeEngine, out: object, **fields: Any) -> tuple[Done, bool]:
     conversation = Conversation("v7-tekken")
     conversation.ask("Hi")
     status = StatusLine(sys.stderr)
-    return stream_answer(engine, conversation, Sampling(seed=1), None, out, status, **fields)  # type: ignore[arg-type]
+    pieces = conversation.pieces()
+    return stream_answer(engine, pieces, Sampling(seed=1), None, out, status, **fields)  # type: ignore[arg-type]
 
 
 def test_a_pipe_gets_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -394,6 +394,50 @@ def test_ctrl_c_in_the_middle_of_a_call_runs_nothing(screen: Screen, tmp_path: P
     assert screen.text()[-1] == "Hello."
 
 
+def test_a_tool_that_ran_is_not_forgotten(screen: Screen, tmp_path: Path) -> None:
+    engine = FakeEngine(called("double", '{"n": 21}'), [EngineError("the engine died")], ["Hello."])
+    chat = with_tools(engine, toolbox(tmp_path), Agreement(allow_all=True, stream=screen))
+    type_into(screen, chat, f"Twice 21?{ENTER}Hi{ENTER}{CTRL_D}")
+    assert [m.text for m in chat.conversation.messages][2:] == ["42", "Hi", "Hello."]
+    assert Text("42") in engine.prompts[-1]
+
+
+def test_ctrl_c_in_a_tool_is_told_to_the_model(screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minichat.tools.rounds.call", interrupted)
+    engine = FakeEngine(called("double", '{"n": 21}'), ["Hello."])
+    chat = with_tools(engine, toolbox(tmp_path), Agreement(allow_all=True, stream=screen))
+    type_into(screen, chat, f"Twice 21?{ENTER}Hi{ENTER}{CTRL_D}")
+    assert "(stopped)" in screen.text()
+    assert Text("Error: the user stopped this call") in engine.prompts[-1]
+
+
+def test_an_answer_with_calls_that_run_and_calls_that_nothing_runs(
+    screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("red\n"))
+    one = toolbox(tmp_path)
+    two = Toolbox((*one.tools, Tool("colour")), one.commands, tmp_path)
+    both = (
+        '[{"name": "colour", "arguments": {}, "id": "abcdefgh1"},'
+        ' {"name": "double", "arguments": {"n": 4}, "id": "abcdefgh2"}]'
+    )
+    engine = FakeEngine([Control("[TOOL_CALLS]"), Chunk(both, "call")], ["Red, 8."])
+    chat = with_tools(engine, two, Agreement(allow_all=True, stream=screen))
+    type_into(screen, chat, f"What?{ENTER}{CTRL_D}")
+    assert [m.text for m in chat.conversation.messages if m.role == "tool"] == ["red", "8"]
+
+
+def test_a_wrong_format_does_not_end_the_chat(screen: Screen, tmp_path: Path) -> None:
+    keys = f"/format {tmp_path}/nowhere.json{ENTER}/format -{ENTER}Hi{ENTER}{CTRL_D}"
+    type_into(screen, chat_with(FakeEngine(["Hello."])), keys)
+    shown = screen.text()
+    assert shown[-1] == "Hello."
+    assert sum(line.startswith("minichat:") for line in shown) == 2
+
+
 def test_no_tools_where_answers_must_be_json(screen: Screen, tmp_path: Path) -> None:
     engine = FakeEngine(["{}"], ["Hello."])
     chat = with_tools(engine, toolbox(tmp_path), Agreement(stream=screen))

@@ -183,6 +183,11 @@ def test_floods_and_half_characters(called: Callable[..., Result]) -> None:
         ("x = 1\n\nimport no_such_module\n", ", line 3: ModuleNotFoundError: No module named 'no_such_module'"),
         ("def g(): return 1 / 0\n\n\ng()\n", ", line 1: ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit(3)\n", ", line 2: SystemExit: 3"),
+        (
+            "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'{\"tools\": 5}')\n    except OSError: pass\n"
+            "os._exit(0)\n",
+            " wrote something of its own where its functions are described",
+        ),
         ("import os\nos._exit(7)\n", " ended Python while it was loaded (exit code 7)"),
         ("import os\nos.abort()\n", " ended Python while it was loaded (SIGABRT)"),
         ("", ": no functions are defined in it"),

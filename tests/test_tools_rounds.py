@@ -19,7 +19,7 @@ from minichat.template.tools import Tool
 from minichat.tools.calling import Limits, Result
 from minichat.tools.rounds import DECLINED, INTERRUPTED, NOT_RUN, Outcome, Rounds, with_ids
 from minichat.tools.toolbox import Toolbox
-from quant.errors import EngineError, SchemaError, TemplateError, ToolError
+from quant.errors import EngineError, TemplateError, ToolError
 
 STATS = Stats(1, 0, 1, 0.1, 0.1, 0.1, 2)
 QUESTION = "What is the weather in Paris?"
@@ -355,7 +355,7 @@ def test_json_that_is_nested_deeply_does_not_stay_in_the_way(tmp_path: Path) -> 
 
 def test_a_schema_that_cannot_be_checked_is_the_persons(plain: Scene) -> None:
     plain.toolbox = Toolbox((Tool("weather", parameters={"$ref": "#/nowhere"}),), {}, plain.folder)
-    with pytest.raises(SchemaError):
+    with pytest.raises(ToolError, match="the parameters of the tool"):
         plain.run(calls(plain.version, PARIS))
     assert plain.conversation.messages == [Message("user", QUESTION)]
 
@@ -413,3 +413,15 @@ def test_where_ids_are_not_written_the_tokens_are_kept(tmp_path: Path) -> None:
     assert answer.tokens == (7, 8)
     assert all(NINE.fullmatch(call.id or "") for call in answer.calls)
     assert with_ids([Call("f", "{}")], VERSIONS["v2"].rules) == (Call("f", "{}"),)
+
+
+def test_what_no_command_runs_is_supplied(scene: Scene) -> None:
+    supplied = iter(["sunny", None])
+    by_hand = ("byhand", {})
+    outcome = scene.run(
+        calls(scene.version, by_hand), calls(scene.version, by_hand), said("So."), supply=lambda _: next(supplied)
+    )
+    assert outcome.calls == ()
+    assert scene.results() == ["sunny", DECLINED]
+    assert scene.asked == []
+    scene.can_go_on()

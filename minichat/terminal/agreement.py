@@ -15,7 +15,7 @@ import shlex
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
-from minichat.terminal.ask import can_ask, drop_typed_ahead
+from minichat.terminal.ask import can_ask, drop_typed_ahead, read_line
 from minichat.terminal.output import say, write
 from minichat.terminal.sanitize import clean_line
 
@@ -28,7 +28,7 @@ _ANSWERS = {"y": "yes", "yes": "yes", "a": "always", "always": "always", "n": "n
     "v": "never",
     "never": "never",
 }
-_MAX_ANSWER, _MAX_RESULT = 100, 100_000  # characters
+_MAX_RESULT = 100_000  # characters
 _INDENT = "  "
 
 
@@ -60,23 +60,21 @@ class Agreement:
         write(self._stream, "".join(f"{_INDENT}{line}\n" for line in lines))  # not `say`: it would break the lines
 
     def _ask(self, name: str) -> bool:
-        if not can_ask():
+        if not can_ask(self._stream):
             return False
         drop_typed_ahead()  # a key that was meant for something else must not agree
         answer = None
         while answer is None:
             write(self._stream, "Run it? [y]es, [a]lways, [n]o, ne[v]er: ")
-            line = sys.stdin.readline(_MAX_ANSWER)
-            if not line.endswith("\n"):
-                write(self._stream, "\n")  # the cursor is behind the question
-            answer = _ANSWERS.get(line.strip().lower())
+            line = read_line(self._stream)
+            answer = "no" if line is None else _ANSWERS.get(line.strip().lower())
         if answer in ("always", "never"):
             self._decided[name] = answer == "always"
         return answer in ("yes", "always")
 
-    def result_of(self, call: Call) -> str:
-        """What the person says that a call came to which nothing here can run: one line, maybe empty."""
+    def result_of(self, call: Call) -> str | None:
+        """What the person says that a call came to which nothing here can run: one line, maybe empty; None: nothing."""
         self.show(call.name, call.arguments)
         drop_typed_ahead()
         write(self._stream, "Nothing runs this tool. Its result: ")
-        return sys.stdin.readline(_MAX_RESULT).removesuffix("\n")
+        return read_line(self._stream, _MAX_RESULT)

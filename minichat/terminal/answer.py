@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Protocol
 
 from minichat.engine.types import Chunk, Done, Prefill
@@ -14,9 +14,9 @@ from minichat.terminal.progress import StatusLine
 from quant.errors import EngineError
 
 if TYPE_CHECKING:
-    from minichat.conversation import Conversation
     from minichat.engine.client import Engine
     from minichat.engine.types import Event, Kind, ModelInfo, Sampling
+    from minichat.template.pieces import Piece
 
 _QUICK_S = 0.4  # a prompt that is read in less is not worth a status
 
@@ -76,7 +76,7 @@ def wait_loaded(engine: Engine, status: StatusLine) -> ModelInfo:
 
 def stream_answer(
     engine: Engine,
-    conversation: Conversation,
+    pieces: Sequence[Piece],
     sampling: Sampling,
     max_tokens: int | None,
     out: IO[str],
@@ -85,14 +85,12 @@ def stream_answer(
     room: int = 1,
     grammar: str | None = None,
 ) -> tuple[Done, bool]:
-    """Shows the answer to the conversation on `out`; its end, and whether Ctrl-C stopped it.
+    """Shows the answer to the prompt `pieces` on `out`; its end, and whether Ctrl-C stopped it.
 
     remark: said before the answer, once it is known that the prompt fits. room: tokens of the context that the prompt
     must leave free. grammar: what the answer must be, as GBNF; it is data then, and shown as it is. The model must be
-    loaded. The conversation is not changed. Raises ContextError, EngineError, TemplateError; what had been said before
-    is then on the screen.
+    loaded. Raises ContextError and EngineError; what had been said before is then on the screen.
     """
-    pieces = conversation.pieces()
     with echo_off(), interrupt_stops(engine.stop) as interrupt:
         events = engine.generate(pieces, sampling, max_tokens, room, grammar)
         screen = Screen(out, status, grammar is not None)  # imports rich, while the engine is at work already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import IO
 
 from minichat.terminal.output import is_terminal, write
 from minichat.terminal.sanitize import clean_line
@@ -10,17 +11,31 @@ from minichat.terminal.sanitize import clean_line
 _MAX_ANSWER = 100  # characters
 
 
-def can_ask() -> bool:
-    """Whether somebody is there to answer."""
-    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+def can_ask(stream: IO[str] | None = None) -> bool:
+    """Whether somebody is there to answer what is asked on `stream` (stderr)."""
+    return is_terminal(sys.stdin) and is_terminal(stream or sys.stderr)
+
+
+def read_line(stream: IO[str], limit: int = _MAX_ANSWER) -> str | None:
+    """The line that a person types behind a question on `stream`; None at the end of the input (Ctrl-D).
+
+    limit: characters; a longer line is no answer either. What is no text is an empty line.
+    """
+    try:
+        line = sys.stdin.readline(limit)
+    except UnicodeDecodeError:
+        return ""
+    if not line.endswith("\n"):
+        write(stream, "\n")  # the cursor is behind the question
+        return None
+    return line[:-1]
 
 
 def says_yes(question: str, *, default: bool = False) -> bool:
     """Whether the answer is yes. Enter alone means `default`; the end of the input (Ctrl-D) means no."""
     write(sys.stderr, f"{clean_line(question)} {'[Y/n]' if default else '[y/N]'} ")
-    answer = sys.stdin.readline(_MAX_ANSWER)
-    if not answer.endswith("\n"):
-        write(sys.stderr, "\n")  # the cursor is behind the question
+    answer = read_line(sys.stderr)
+    if answer is None:
         return False
     return answer.strip().lower() in ("y", "yes") or (default and not answer.strip())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from minichat.terminal.output import say
 from minichat.terminal.sanitize import clean_line
+from quant.errors import UsageError
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
@@ -104,6 +105,8 @@ def _format(chat: Chat, argument: str) -> bool:
             chat.form = formats.TEXT
         case "json":
             chat.form = formats.any_object()
+        case "-":
+            raise UsageError("/format takes the schema from a file: here, the keys are the chat's")
         case _:
             chat.form = formats.from_schema(argument)
     without = ", and no tools are called" if chat.form.grammar and chat.toolbox.tools else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minichat.templates import describe_choice
 from minichat.terminal import commands
@@ -18,7 +18,10 @@ from minichat.terminal.prompt import Prompt
 from quant.errors import ContextError, EngineError, MinichatError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from minichat.engine.types import Done
+    from minichat.template.messages import Call
     from minichat.terminal.chat import Chat
 
 _ANSWER_TOKENS = 512  # what an answer should have room for, before older turns have to go
@@ -50,8 +53,8 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
         return False
     except KeyboardInterrupt:  # a signal that came between two prompts
         return True
+    command = commands.parse(text)
     try:
-        command = commands.parse(text)
         if command is not None:
             return not commands.dispatch(chat, *command)
         if text.strip():
@@ -59,7 +62,7 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
     except KeyboardInterrupt:
         say("(stopped)\n", "dim")
     except MinichatError as error:
-        if chat.info is None and not isinstance(error, EngineError):
+        if command is None and chat.info is None and not isinstance(error, EngineError):
             raise  # this file will not load at a second try either
         print_error(str(error), sys.stdout)
         say("")
@@ -67,22 +70,29 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
 
 
 def _take_turn(chat: Chat, text: str) -> None:
-    """Asks, shows, remembers. A turn that comes to nothing leaves the conversation as it was."""
+    """Asks, shows, remembers. A turn that comes to nothing leaves the conversation as it was; a tool that may have run
+    is never forgotten.
+    """
     from minichat.tools.rounds import Rounds
 
     conversation = chat.conversation
     before = list(conversation.messages)
     conversation.ask(text)
     conversation.tools = () if chat.form.grammar else chat.toolbox.tools  # what must be JSON cannot be a call
-    answered = False
+    has_run = False
+
+    def agrees(call: Call, arguments: Mapping[str, Any], command: Sequence[str]) -> bool:
+        nonlocal has_run
+        agreed = chat.agreement.agrees(call, arguments, command)
+        has_run = has_run or agreed
+        return agreed
+
+    rounds = Rounds(conversation, chat.toolbox, lambda _: _answer(chat), agrees, supply=chat.agreement.result_of)
     try:
-        rounds = Rounds(conversation, chat.toolbox, lambda _: _answer(chat), chat.agreement.agrees)
-        while (outcome := rounds.run()).calls:
-            for call in outcome.calls:
-                conversation.result(call, chat.agreement.result_of(call))
-        answered = conversation.messages[-1].role == "assistant"
+        outcome = rounds.run()
     finally:
-        if not answered:
+        last = conversation.messages[-1].role
+        if not (last == "assistant" or (last == "tool" and has_run)):
             conversation.messages[:] = before
     if outcome.done.reason != "eos":
         say(_REMARKS[outcome.done.reason], "dim")
@@ -118,11 +128,11 @@ def _answer(chat: Chat) -> Done:
 
 
 def _stream(chat: Chat, status: StatusLine, remark: str, room: int) -> Done:
-    chat.last_prompt = chat.conversation.pieces()
+    chat.last_prompt = chat.conversation.pieces()  # not in the `try`: a Ctrl-C here is no fault of the engine's
     try:
         done, interrupted = stream_answer(
             chat.engine,
-            chat.conversation,
+            chat.last_prompt,
             chat.sampling,
             chat.max_tokens,
             sys.stdout,

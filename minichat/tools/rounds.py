@@ -10,7 +10,8 @@ none does. Whatever happens, the conversation is left such that another question
   - a call of an unknown tool, or with arguments against the schema, gets the reason as its result;
   - if the next answer is wrong as well, it is the person's turn: ToolError;
   - a call that the person declines, or that is interrupted, has a result that says so;
-  - calls of tools without a command end the rounds: their results are the caller's to add.
+  - what no command runs is asked of `supply`; without that, it ends the rounds: all results of that answer's calls are
+    the caller's to add.
 
 No terminal, no engine: `generate` and `agree` are given.
 """
@@ -31,7 +32,7 @@ from minichat.template.messages import JOINT, Call, TextPart
 from minichat.template.rules import Rules
 from minichat.tools.calling import Limits, Result, call
 from minichat.tools.checking import Checked, checked, parsed
-from quant.errors import TemplateError, ToolError
+from quant.errors import SchemaError, TemplateError, ToolError
 
 if TYPE_CHECKING:
     from minichat.conversation import Conversation
@@ -47,6 +48,7 @@ _NINE = re.compile("[a-zA-Z0-9]{9}")
 
 Generate = Callable[["Conversation"], "Done"]
 Agree = Callable[[Call, Mapping[str, Any], Sequence[str]], bool]
+Supply = Callable[[Call], "str | None"]
 Report = Callable[[Call, Result], None]
 
 
@@ -66,6 +68,8 @@ class Rounds:
 
     generate: the model's next answer to a conversation, which it leaves as it is but for forgetting its oldest turns.
     agree: whether a call may run: with its arguments and the command that would be run.
+    supply: the result of a call that no command runs, None if there is none to be had. Without it, such a call ends the
+        rounds.
     report: told each result of a command that was run.
     """
 
@@ -76,11 +80,12 @@ class Rounds:
         generate: Generate,
         agree: Agree,
         report: Report | None = None,
+        supply: Supply | None = None,
         limits: Limits | None = None,
         most: int = MAX_ROUNDS,
     ) -> None:
         self._conversation, self._toolbox = conversation, toolbox
-        self._generate, self._agree, self._report = generate, agree, report
+        self._generate, self._agree, self._supply, self._report = generate, agree, supply, report
         self._limits, self._most = limits or Limits(), most
 
     def run(self) -> Outcome:
@@ -103,7 +108,7 @@ class Rounds:
             unread = read.problem or _unreadable(read.calls, rules)
             if unread is not None and done.reason in _CUT:
                 raise ToolError(f"the answer ended in the middle of a call: {_CUT[done.reason]}")
-            checks = [checked(self._toolbox.tools, one) for one in read.calls]
+            checks = [self._checked(one) for one in read.calls]
             reason = unread or next((problem for _, problem in checks if problem is not None), None)
             if reason is not None and wrong:
                 raise ToolError(f"the model called a tool wrongly twice: {reason}; ask again, or in other words")
@@ -114,9 +119,15 @@ class Rounds:
                 continue
             rounds += 1
             calls = self._keep_calls(done, read, rules)
-            if not wrong and not all(self._toolbox.has_command(one.name) for one in calls):
+            if not wrong and self._supply is None and not all(self._toolbox.has_command(one.name) for one in calls):
                 return Outcome(done, read, calls)
             self._add_results(calls, checks, run=not wrong)
+
+    def _checked(self, one: Call) -> Checked:
+        try:
+            return checked(self._toolbox.tools, one)
+        except SchemaError as error:
+            raise ToolError(f"the parameters of the tool {one.name} cannot be checked: {error}") from error
 
     def _rules(self) -> Rules | None:
         """Those of the conversation's template; None where it has no tools."""
@@ -156,6 +167,10 @@ class Rounds:
                 self._conversation.result(one, INTERRUPTED)
 
     def _run(self, one: Call, arguments: dict[str, Any]) -> None:
+        if self._supply is not None and not self._toolbox.has_command(one.name):
+            supplied = self._supply(one)
+            self._conversation.result(one, DECLINED if supplied is None else supplied)
+            return
         if not self._agree(one, arguments, self._toolbox.commands[one.name]):
             self._conversation.result(one, DECLINED)
             return

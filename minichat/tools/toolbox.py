@@ -161,9 +161,18 @@ def _described(path: Path) -> Any:
     except ValueError as error:
         reason = described(ended.code) if ended.code else "without a word"
         raise ToolError(f"{path} ended Python while it was loaded ({reason})") from error
-    if "problem" in answer:
-        line = f", line {answer['line']}" if answer["line"] else ""
+    tools = answer.get("tools") if isinstance(answer, dict) else None
+    if isinstance(answer, dict) and isinstance(answer.get("problem"), str):
+        line = f", line {answer['line']}" if answer.get("line") else ""
         raise ToolError(f"{path}{line}: {answer['problem']}")
-    for tool in answer["tools"]:
-        tool["command"] = [*functions.command("--call", path), tool["function"]["name"]]
-    return answer["tools"]
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) and _name(tool) for tool in tools):
+        raise ToolError(f"{path} wrote something of its own where its functions are described")
+    for tool in tools:
+        tool["command"] = [*functions.command("--call", path), _name(tool)]
+    return tools
+
+
+def _name(tool: Mapping[str, Any]) -> str | None:
+    function = tool.get("function")
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
