@@ -3,7 +3,7 @@
 A conversation is a system prompt and a list of messages that alternate user, assistant, user …, with calls of tools and
 their results between. The answers keep the token ids that the model wrote, so that the next prompt repeats them exactly
 and the KV cache still fits. A model without a template is completed, not talked to: then the pieces are the text so
-far, without any control token but BOS.
+far, without any control token but the BOS that its file asks for.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Conversation:
     template: a name of `minichat.template.VERSIONS`, EMBEDDED, or None to complete text with a base model.
     tools: what the model may call.
     embedded: for EMBEDDED, what renders messages and tools: the engine's `apply_template`.
+    bos: what the text of a model without a template begins with, `ModelInfo.bos`; None for nothing.
     """
 
     template: str | None
@@ -37,6 +38,7 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
     tools: tuple[Tool, ...] = ()
     embedded: Callable[[Sequence[Message], Sequence[Tool]], list[Piece]] | None = None
+    bos: str | None = "<s>"
 
     def ask(self, text: str) -> None:
         """Adds a user's message. The next `pieces()` end with it."""
@@ -68,10 +70,8 @@ class Conversation:
         Raises TemplateError for what the template cannot express.
         """
         if self.template is None:
-            return [
-                Control("<s>"),
-                *(Tokens(m.tokens) if m.tokens is not None else Text(m.text) for m in self.messages),
-            ]
+            said = (Tokens(m.tokens) if m.tokens is not None else Text(m.text) for m in self.messages)
+            return [*([Control(self.bos)] if self.bos is not None else []), *said]
         messages = [*([Message("system", self.system)] if self.system else []), *self.messages]
         if self.template == EMBEDDED and self.embedded is not None:
             return self.embedded(messages, self.tools)

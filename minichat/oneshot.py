@@ -41,6 +41,7 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         info = wait_loaded(engine, StatusLine(sys.stderr))
         conversation = options.conversation()
         conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
+        conversation.bos = info.bos
         if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
             say(remark, "dim", stream=sys.stderr)
         conversation.ask(question)

@@ -12,7 +12,7 @@ from minichat.template.pieces import Control, Piece, Text
 from minichat.template.tools import Tool
 from quant.errors import ContextError, EngineError, MinichatError
 
-INFO = ModelInfo("fake", "llama", "v7-tekken", "recorded", "", 4096, 4096, 1000, 2000, 4096, 1, 0)
+INFO = ModelInfo("fake", "llama", "v7-tekken", "recorded", "", 4096, 4096, 1000, 2000, 4096, 1, 0, "<s>")
 
 
 class FakeEngine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,27 @@ CHATML = (
 NAMES = {3: "<|im_start|>", 4: "<|im_end|>"}
 
 
-def write(source: Path, path: Path, template: str | None = CHATML, symbol: int | None = None) -> Path:
-    """`source` (minichat's own, Tekken) again, as of another family. symbol: a token that gets the type of a symbol."""
+def write(
+    source: Path,
+    path: Path,
+    template: str | None = CHATML,
+    symbols: Collection[int] = (),
+    names: Mapping[int, str] = NAMES,
+    add_bos: bool = False,
+) -> Path:
+    """`source` (minichat's own, Tekken) again, as of another family.
+
+    symbols: the tokens that get the type of a symbol. names: the tokens that get another name. add_bos: whether the
+    file wants BOS, token 1, before a prompt.
+    """
     reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(path, "llama")
     tokens = list(reader.fields["tokenizer.ggml.tokens"].contents())
     types = list(reader.fields["tokenizer.ggml.token_type"].contents())
-    for token, name in NAMES.items():
+    for token, name in names.items():
         tokens[token] = name
-    if symbol is not None:
-        types[symbol] = 4
+    for token in symbols:
+        types[token] = 4
     changed: dict[str, Any] = {"tokens": tokens, "token_type": types, "pre": "qwen2", "eos_token_id": 4}
     for key, field in reader.fields.items():
         name = key.removeprefix("tokenizer.ggml.")
@@ -31,7 +43,7 @@ def write(source: Path, path: Path, template: str | None = CHATML, symbol: int |
             continue
         value = changed.get(name, field.contents()) if key.startswith("tokenizer.ggml.") else field.contents()
         writer.add_key_value(key, value, field.types[0], field.types[-1] if len(field.types) > 1 else None)
-    writer.add_bool("tokenizer.ggml.add_bos_token", False)
+    writer.add_bool("tokenizer.ggml.add_bos_token", add_bos)
     if template is not None:
         writer.add_chat_template(template)
     for tensor in reader.tensors:

@@ -46,4 +46,9 @@ def test_a_base_model_continues_text() -> None:
     talk.ask("Once upon")
     talk.answer(" a time", (7, 8))
     talk.ask(" there")
-    assert talk.pieces() == [Control("<s>"), Text("Once upon"), Tokens((7, 8)), Text(" there")]
+    said = [Text("Once upon"), Tokens((7, 8)), Text(" there")]
+    assert talk.pieces() == [Control("<s>"), *said]
+    talk.bos = "<|endoftext|>"
+    assert talk.pieces() == [Control("<|endoftext|>"), *said]
+    talk.bos = None
+    assert talk.pieces() == said

@@ -54,6 +54,7 @@ class ModelInfo:
     template_how: whether minichat's converter recorded it, or it was told from the file; else whether the file has a
         template of another family embedded, is a base model's, or looks like Mistral's but cannot be placed.
     template_why: what that was told from, one line.
+    bos: the name of the control token that the file wants before a prompt; None if it wants none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelInfo:
     vocabulary: int
     threads: int
     gpu_layers: int
+    bos: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from minichat import tokenizer as tokenizers
 from minichat.engine import devices, generation, protocol, sampler
@@ -28,9 +28,6 @@ from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Pr
 from minichat.template.pieces import Control, from_json, to_json
 from minichat.template.telling import tell
 from quant.errors import EngineError, GgufError, MinichatError, TemplateError
-
-if TYPE_CHECKING:
-    pass
 
 _PROGRESS_S = 0.1
 
@@ -136,6 +133,7 @@ class Worker:
             vocabulary=llama.vocabulary,
             threads=llama.threads,
             gpu_layers=llama.gpu_layers,
+            bos=_bos(llama, self._tokenizer),
         )
         self._send({"id": request, "event": "done", "info": asdict(info)})
 
@@ -177,8 +175,9 @@ class Worker:
             raise TemplateError("the file carries no template of its own")
         bos, eos = (tokenizer.control_names.get(token, "") for token in (tokenizer.bos, tokenizer.eos))
         pieces = embedded.apply(source, line["messages"], line["tools"], tokenizer.controls, bos, eos)
-        if llama.begins_with_bos and bos and pieces[:1] != [Control(bos)]:
-            pieces.insert(0, Control(bos))
+        wanted = _bos(llama, tokenizer)
+        if wanted is not None and pieces[:1] != [Control(wanted)]:
+            pieces.insert(0, Control(wanted))
         self._send({"id": request, "event": "done", "pieces": [to_json(piece) for piece in pieces]})
 
     def _do_info(self, request: int, _: protocol.Line) -> None:
@@ -239,6 +238,11 @@ class _InBackground:
         if self._value is None:
             raise EngineError("the tokenizer is not there")
         return self._value
+
+
+def _bos(llama: Llama, tokenizer: tokenizers.Tokenizer) -> str | None:
+    """The name of the token that the file wants before a prompt, if it wants one."""
+    return tokenizer.control_names.get(tokenizer.bos) if llama.begins_with_bos else None
 
 
 def _ready(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:

@@ -108,6 +108,7 @@ def _answer(chat: Chat) -> Done:
     status = StatusLine(sys.stdout)
     info = wait_loaded(chat.engine, status)
     chat.conversation.template, chat.conversation.embedded = chat.template_of(info), chat.engine.apply_template
+    chat.conversation.bos = info.bos
     if chat.info is None and (choice := describe_choice(chat.conversation.template, info, in_chat=True)) is not None:
         say(choice, "dim")
     chat.info = info
