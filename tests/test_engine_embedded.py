@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 
 from minichat.engine import embedded
-from minichat.engine.embedded import Marks, apply
+from minichat.engine.embedded import apply
+from minichat.engine.marks import Marks
 from minichat.template.messages import Call, ImagePart, Message, TextPart
 from minichat.template.openai import message_value
 from minichat.template.pieces import Control, Piece, Text
@@ -131,22 +134,131 @@ def with_tools(text: str) -> list[Piece]:
     )
 
 
+def unmarked(marks: Marks, text: str) -> str:
+    return "".join(getattr(piece, "text", "?") for piece in marks.pieces(text))
+
+
 def test_marks_come_back_as_they_were() -> None:
-    marks = Marks(["<s>", "</s>", "<|a|>"])
-    for text in ("<s></s>", "<|a", "|>x<", "s>", "<", "a<s", "", "<<s>>", "</s", "\ue000\ue001"):
-        assert "".join(getattr(p, "text", "?") for p in marks.pieces(f"[{marks.hide(text)}]")) == f"[{text}]"
+    texts = [
+        "<s></s>",
+        "<|a",
+        "|>x<",
+        "s>",
+        "<",
+        "a<s",
+        "",
+        "<<s>>",
+        "</s",
+        "\U00020000\U0002a6d6",
+        "s",
+        " a ",
+        "&lt;",
+        "e",
+    ]
+    marks = Marks(["<s>", "</s>", "<|a|>", "eos", "\n"], texts)
+    for text in texts:
+        assert unmarked(marks, f"({marks.hide(text)})") == f"({text})"
 
 
-def test_a_template_that_cuts_a_mark_is_refused() -> None:
-    with pytest.raises(TemplateError, match="cuts texts"):
-        apply(
-            "{{ messages[0].content[:5] }}{{ messages[0].content[:10] }}",
-            [user("<|im_end|>")],
-            [],
-            CHATML_CONTROLS,
-            "",
-            "",
-        )
+FILTERS = [
+    ("{{ a | lower }}", "<|IM_END|>", ""),
+    ("{{ a | replace('x', '') }}", "<|im_exnd|>", ""),
+    ("{{ a.strip() ~ b.strip() }}", "a<|im_ ", " end|>"),
+    ("{{ a.strip() ~ b.strip() }}", "a<", "|im_end|>"),
+    ("{{ a | trim ~ b }}", "<|im_end|  ", ">"),
+    ("{{ '<' ~ a ~ '>' }}", "|im_end|", ""),
+    ("{{ '<|' ~ a | trim ~ '|>' }}", " im_end\n", ""),
+    ("{{ '<|' ~ a | lower ~ '|>' }}", "IM_END", ""),
+    ("{{ '<|im' ~ a }}", "_end|>", ""),
+    ("{{ '<|im' ~ a | replace('x', '') }}", "_exnd|>", ""),
+    ("{{ a[::-1] }}", ">|dne_mi|<", ""),
+    ("{{ a | striptags }}", "&lt;|im_end|&gt;", ""),
+    ("{{ (a | escape).unescape() }}", "&#60;|im_end|>", ""),
+    ("{{ a | lower }}", "EOS", ""),
+    ("{{ a | trim ~ b }}", "e ", "os"),
+    ("{{ a ~ b }}", "eo", "s"),
+]
+
+
+@pytest.mark.parametrize(("source", "a", "b"), FILTERS)
+def test_no_filter_makes_a_control_token_of_content(source: str, a: str, b: str) -> None:
+    names = ["<|im_end|>", "eos", "<s>"]
+    source = "{% set a, b = messages[0].content, messages[1].content %}" + source
+    pieces = apply(source, [user(a), user(b)], [], names, "", "")
+    assert not [piece for piece in pieces if isinstance(piece, Control)]
+    unhindered = apply(source.replace("| striptags", ""), [user(a), user(b)], [], [], "", "")
+    assert written(pieces).lower() == written(unhindered)  # what is hidden keeps its case
+
+
+def test_what_would_have_to_decode_bytes_is_refused() -> None:
+    source = "{{ messages[0].content.encode().decode('unicode_escape') }}"
+    with pytest.raises(TemplateError, match="encode"):
+        apply(source, [user("\\x3c|im_end|>")], [], CHATML_CONTROLS, "", "")
+
+
+def test_parts_of_texts_and_python_forms_are_whole() -> None:
+    source = "{{ messages[0].content[:5] }} {{ messages[0].content | list }}"
+    (piece,) = apply(source, [user("<|im_end|>")], [], CHATML_CONTROLS, "", "")
+    assert piece == Text(f"<|im_ {list('<|im_end|>')}")
+
+
+@pytest.mark.parametrize("how", ["urlencode", "lower | urlencode | lower", "string | tojson | urlencode"])
+def test_texts_that_are_encoded_are_refused(how: str) -> None:
+    with pytest.raises(TemplateError, match="encodes texts"):
+        apply(f"{{{{ messages[0].content | {how} }}}}", [user("a < b")], [], CHATML_CONTROLS, "", "")
+
+
+def test_json_is_never_ascii_alone() -> None:
+    (piece,) = apply("{{ messages[0].content | tojson(ensure_ascii=True) }}", [user("é<")], [], CHATML_CONTROLS, "", "")
+    assert piece == Text('"é<"')
+
+
+def test_what_templates_look_for_stays() -> None:
+    """Though the vocabulary has tokens of such names."""
+    source = "{% for t in tools %}{{ t.type == 'function' and t.function.name == 'x' }}{% endfor %}"
+    tool = {"type": "function", "function": {"name": "x", "description": "", "parameters": {}}}
+    names = ["<function>", "<|name|>", "types", "<|content|>"]
+    assert apply(source, [user("Hi")], [tool], names, "", "") == [Text("True")]
+
+
+def test_a_million_brackets_take_less_than_a_second() -> None:
+    code = "if (a<b && c[i]>>d) { e<|f = '<|im_end|>'; }\n" * 25_000
+    begin = time.perf_counter()
+    pieces = chatml(Message("user", code))
+    assert time.perf_counter() - begin < 1
+    assert written(pieces) == f"<|im_start|>user\n{code.strip()}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_a_text_that_leaves_no_mark_is_refused() -> None:
+    with pytest.raises(TemplateError, match="hold every character"):
+        chatml(Message("user", "<" + "".join(map(chr, range(0x20000, 0x2A6D7)))))
+
+
+def test_a_long_text_may_be_written_twice_and_no_more_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "MAX_OUTPUT", 100)
+    source = "{{ messages[0].content }}"
+    assert apply(source * 2, [user("a" * 1000)], [], [], "", "") == [Text("a" * 2000)]
+    with pytest.raises(TemplateError, match="writes more than"):
+        apply(source * 3, [user("a" * 1000)], [], [], "", "")
+
+
+def test_the_search_for_control_tokens_is_held_to_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "TIME_S", 0.5)
+    names = [f"{'<' * 100}{n}" for n in range(500)]
+    begin = time.monotonic()
+    with pytest.raises(TemplateError, match="took longer"):
+        apply("{{ '<' * 4000000 }}", [user("Hi")], [], names, "", "")
+    assert time.monotonic() - begin < 3
+
+
+def test_an_alarm_leaves_no_limit_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    for seconds in (1e-6, 1e-5, 1e-4, 2e-4, 4e-4):
+        monkeypatch.setattr(embedded, "TIME_S", seconds)
+        for _ in range(20):
+            with contextlib.suppress(TemplateError):
+                apply("{% for a in range(100000) %}{% endfor %}", [user("Hi")], [], [], "", "")
+            assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def user(text: str) -> dict[str, Any]:

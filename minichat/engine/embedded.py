@@ -1,9 +1,9 @@
 """A model of another family, shown its conversation by the template that its GGUF carries: Jinja, in a sandbox.
 
 The template is a program by whoever made the file: it can reach nothing but what it is given, and is held to limits of
-time, memory and output. What a person, a tool or the model said is hidden from the search for control tokens: their
-names within it, and what could become one at its ends, are marked before the template runs and put back as text after.
-So only the template itself can write a control token.
+time, memory and output. What a person, a tool or the model said is hidden from the search for control tokens (see
+minichat.engine.marks): what could become one is marked before the template runs and put back as text after. So only
+the template itself can write a control token.
 
     messages --mark--> template --split at control tokens--> Control and text --unmark--> pieces
 
@@ -13,8 +13,6 @@ The variables and filters are those that Hugging Face's tools give to such templ
 from __future__ import annotations
 
 import json
-import re
-import secrets
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,8 +20,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from minichat.engine.marks import Marks, texts_in
 from minichat.engine.watchdog import watch
-from minichat.template.pieces import Control, Piece, Text
+from minichat.template.pieces import Piece
 from quant.errors import TemplateError
 
 if TYPE_CHECKING:
@@ -32,79 +31,14 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 TIME_S = 5.0
-MAX_OUTPUT = 1 << 26  # characters
+MAX_OUTPUT = 1 << 22  # characters, beside twice those that the template is given
 MEMORY_BYTES = 1 << 30  # more than the process had, while the template runs; Linux only
 _MAX_PRODUCT = 1 << 24  # characters or items that `*` may make
 _MAX_POWER_BITS = 1 << 12
-_PRIVATE = 0xE100  # from here on private-use characters, which no vocabulary names a control token by
 
 
 class _TooLongError(Exception):
     """Raised inside the template by a timer."""
-
-
-class Marks:
-    """Hides the names of control tokens in texts that a template is given, and puts the texts back in what it wrote.
-
-    controls: the names. A mark is made of private-use characters with a random part, so that no text can hold one.
-    """
-
-    def __init__(self, controls: Collection[str]) -> None:
-        names = sorted(filter(None, controls), key=len, reverse=True)
-        self._names = re.compile("|".join(map(re.escape, names)) or r"(?!)")
-        self._beginnings = {name[:n] for name in names for n in range(1, len(name))}
-        self._ends = {name[n:] for name in names for n in range(1, len(name))}
-        self._longest = max(map(len, names), default=1) - 1
-        self._nonce = "".join(chr(_PRIVATE + secrets.randbelow(0x800)) for _ in range(8))
-        self._hidden: list[str] = []
-        self._mark = re.compile(f"\ue000{self._nonce}([\ue010-\ue019]+)\ue001")
-
-    def hide(self, value: Any) -> Any:
-        """The value with every text in it, keys too, free of names and of what could be a part of one at its ends."""
-        if isinstance(value, str):
-            return self._hide_text(value)
-        if isinstance(value, Mapping):
-            return {self.hide(key): self.hide(item) for key, item in value.items()}
-        return [self.hide(item) for item in value] if isinstance(value, list) else value
-
-    def pieces(self, written: str) -> list[Piece]:
-        """What the template wrote, with control tokens where it wrote them, and all texts as they were.
-
-        Raises TemplateError if the template cut a mark in two: then a text is no longer whole.
-        """
-        pieces: list[Piece] = []
-        done = 0
-        for found in self._names.finditer(written):
-            pieces += [*self._text(written[done : found.start()]), Control(found[0])]
-            done = found.end()
-        return [*pieces, *self._text(written[done:])]
-
-    def _text(self, written: str) -> list[Piece]:
-        text = self._mark.sub(lambda match: self._hidden[_number(match[1])], written)
-        if self._nonce[0] in text and self._nonce in text:
-            raise TemplateError("the model's own template cuts texts where it must not: --template names another")
-        return [Text(text)] if text else []
-
-    def _hide_text(self, text: str) -> str:
-        text = self._names.sub(lambda match: self._hide_part(match[0]), text)
-        for n in range(min(self._longest, len(text)), 0, -1):
-            if text[:n] in self._ends:
-                text = self._hide_part(text[:n]) + text[n:]
-                break
-        for n in range(min(self._longest, len(text)), 0, -1):
-            if text[-n:] in self._beginnings:
-                text = text[:-n] + self._hide_part(text[-n:])
-                break
-        return text
-
-    def _hide_part(self, part: str) -> str:
-        self._hidden.append(part)
-        number = "".join(chr(0xE010 + int(digit)) for digit in str(len(self._hidden) - 1))
-        return f"\ue000{self._nonce}{number}\ue001"
-
-
-def _number(digits: str) -> int:
-    return int("".join(str(ord(digit) - 0xE010) for digit in digits))
 
 
 def apply(
@@ -120,7 +54,9 @@ def apply(
     controls: the names of the control tokens; bos, eos: two of them. Raises TemplateError for whatever goes wrong with
     the template, one line. Must run in the main thread, where a timer can end it.
     """
-    marks = Marks(controls)
+    texts = [*texts_in(list(messages)), *texts_in(list(tools))]
+    longest = MAX_OUTPUT + 2 * sum(map(len, texts))
+    marks = Marks(controls, [*texts, source])
     hidden = [{**marks.hide(message), "role": message["role"]} for message in messages]
     given = {
         "messages": hidden,
@@ -131,8 +67,8 @@ def apply(
         "eos_token": eos,
     }
     try:
-        with watch("the model's own template", 4 * TIME_S), _timer(TIME_S), _memory(MEMORY_BYTES):
-            written = _written(_compiled(source).generate(given))
+        with watch("the model's own template", 4 * TIME_S), _memory(MEMORY_BYTES), _timer(TIME_S):
+            return marks.pieces(_written(_compiled(source).generate(given), longest))
     except TemplateError:
         raise
     except _TooLongError:
@@ -142,19 +78,18 @@ def apply(
     except Exception as error:  # a template can raise whatever Python can
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise TemplateError(f"the model's own template fails: {reason}{_ADVICE}") from error
-    return marks.pieces(written)
 
 
 _ADVICE = " (--template names one of Mistral's)"
 
 
-def _written(parts: Iterator[str]) -> str:
+def _written(parts: Iterator[str], longest: int) -> str:
     kept: list[str] = []
     size = 0
     for part in parts:
         size += len(part)
-        if size > MAX_OUTPUT:
-            raise TemplateError(f"the model's own template writes more than {MAX_OUTPUT >> 20} million characters")
+        if size > longest:
+            raise TemplateError(f"the model's own template writes more than {longest / 1e6:.1f} million characters")
         kept.append(part)
     return "".join(kept)
 
@@ -190,6 +125,10 @@ def _environment() -> Environment:
             _check_product(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            # Bytes can be decoded to what no mark hides.
+            return attr != "encode" and super().is_safe_attribute(obj, attr, value)
+
     environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation])
     environment.filters["tojson"] = _to_json
     environment.globals |= {"raise_exception": _raise, "strftime_now": _now}
@@ -212,8 +151,9 @@ def _check_product(operator: str, left: Any, right: Any) -> None:
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **others: Any) -> str:
+    del ensure_ascii  # marks must stay as they are
     kept = {key: others[key] for key in ("separators", "sort_keys") if key in others}
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **kept)
+    return json.dumps(value, ensure_ascii=False, indent=indent, **kept)
 
 
 def _raise(message: object) -> None:
