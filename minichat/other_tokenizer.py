@@ -1,8 +1,9 @@
 """The vocabularies of other families: llama.cpp makes the ids and the bytes, whatever their kind.
 
 Some files give tokens that their template uses as control tokens, such as <start_of_turn>, the type of ordinary
-symbols, which llama.cpp finds in any text. Here such a name is a control token too, and a text that holds it is cut in
-the middle of the name, so that its id cannot come out.
+symbols, which llama.cpp finds in any text. Here such a name is a control token too, if it looks like one, and a text
+that holds it is cut in the middle of the name, so that its id cannot come out. The marks of a thought, <think> and
+</think>, are such tokens wherever the vocabulary has them as symbols: templates often write one of the two only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from quant.errors import GgufError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+# A word in brackets, without a space, such as <|im_end|> and [INST].
+_SPECIAL = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]|\{[^\s{}]*\w[^\s{}]*\}|\|[^\s|]*\w[^\s|]*\|")
+_THOUGHTS = ("<think>", "</think>")
 
 
 class OtherTokenizer(Tokenizer):
@@ -35,7 +41,7 @@ class OtherTokenizer(Tokenizer):
         self._ids_of, self._bytes_of = ids_of, bytes_of
         template = metadata.get("tokenizer.chat_template")
         for token_id, (token, kind) in enumerate(zip(self._tokens, self._types, strict=True)):
-            if kind == USER_DEFINED and isinstance(template, str) and len(token) > 1 and token in template:
+            if kind == USER_DEFINED and isinstance(template, str) and _is_control(token, template):
                 self.controls[token] = token_id
         spaced = metadata.get("tokenizer.ggml.add_space_prefix", metadata.get("tokenizer.ggml.model") == "llama")
         self.begins_with_space = spaced is True
@@ -72,3 +78,12 @@ class OtherTokenizer(Tokenizer):
     def text(self, ids: Sequence[int]) -> str:
         parts = [self.control_names[i].encode() if i in self.control_names else self.token_bytes(i) for i in ids]
         return b"".join(parts).decode("utf-8", errors="replace")
+
+
+def _is_control(token: str, template: str) -> bool:
+    """Whether a symbol of the vocabulary is what its template takes for a control token.
+
+    >>> _is_control("<start_of_turn>", "{{ '<start_of_turn>user\\n\\n' }}"), _is_control("user", "{{ 'user' }}")
+    (True, False)
+    """
+    return token in _THOUGHTS or (token in template and _SPECIAL.fullmatch(token) is not None)

@@ -12,8 +12,9 @@ from minichat.engine.types import Chunk
 from minichat.template.pieces import Control, Text
 from minichat.tokenizer import load
 
-CALLS, ARGS, THINK, END_THINK = 1001, 1002, 1003, 1004
+CALLS, ARGS, THINK, END_THINK, OTHER_THINK, OTHER_END, TURN = range(1001, 1008)
 NAMES = {CALLS: "[TOOL_CALLS]", ARGS: "[ARGS]", THINK: "[THINK]", END_THINK: "[/THINK]"}
+NAMES |= {OTHER_THINK: "<think>", OTHER_END: "</think>", TURN: "<|im_start|>"}
 
 
 class ByteTokenizer:
@@ -25,8 +26,8 @@ class ByteTokenizer:
         return bytes([token]) if first else bytes([token]).replace(b"~", b" ")
 
 
-def said(*parts: str | bytes | int) -> Speech:
-    speech = Speech(ByteTokenizer())  # type: ignore[arg-type]
+def said(*parts: str | bytes | int, prompt: Sequence[int] = ()) -> Speech:
+    speech = Speech(ByteTokenizer(), prompt)  # type: ignore[arg-type]
     for token in tokens_of(parts):
         speech.add(token)
     speech.finish()
@@ -63,6 +64,26 @@ def test_thoughts_have_an_end() -> None:
     speech = said(THINK, "Hm.", END_THINK, "Yes.")
     assert speech.take() == [Chunk("Hm.", "think"), Chunk("Yes.")]
     assert speech.text == "Yes."
+
+
+def test_other_families_thoughts_are_no_answer() -> None:
+    speech = said(OTHER_THINK, "Hm.", OTHER_END, "Yes.")
+    assert speech.take() == [Chunk("Hm.", "think"), Chunk("Yes.")]
+    assert speech.text == "Yes."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ((TURN, 65, OTHER_THINK, 10), "Yes."),
+        ((TURN, 65, THINK), "Yes."),
+        ((TURN, 65, OTHER_THINK, 10, OTHER_END, 10), "Hm.Yes."),
+        ((OTHER_THINK, 65, TURN, 65), "Hm.Yes."),
+        ((CALLS, 65), "Hm.Yes."),
+    ],
+)
+def test_a_thought_that_the_prompt_opens(prompt: Sequence[int], text: str) -> None:
+    assert said("Hm.", OTHER_END, "Yes.", prompt=prompt).text == text
 
 
 def test_characters_are_whole_in_chunks_and_spans() -> None:

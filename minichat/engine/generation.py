@@ -57,7 +57,7 @@ def generate(
         yield at
     prefilled = first = now = time.perf_counter()
     tokens: list[int] = []
-    speech, sent_at = Speech(tokenizer), 0.0
+    speech, sent_at = Speech(tokenizer, prompt), 0.0
     reason: Reason = "stop"
     while at.done == at.total and not stopped():
         if max_tokens is not None and len(tokens) >= max_tokens:

@@ -1,26 +1,34 @@
 """What a model says, token by token: characters whole, control tokens apart, each text with its kind.
 
 The tokens tell, never the text: behind the control token [TOOL_CALLS] stands a call, between [THINK] and [/THINK] a
-thought. The cost of a token does not grow with the answer.
+thought; other families write <think> and </think>, and some open a thought in the prompt. The cost of a token does not
+grow with the answer.
 """
 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 
 from minichat.engine.types import Chunk, Kind
 from minichat.tokenizer import Tokenizer
 
-_KIND_BEHIND: dict[str, Kind] = {"[TOOL_CALLS]": "call", "[THINK]": "think", "[/THINK]": "text"}
+_KIND_BEHIND: dict[str, Kind] = {
+    "[TOOL_CALLS]": "call",
+    "[THINK]": "think",
+    "[/THINK]": "text",
+    "<think>": "think",
+    "</think>": "text",
+}
 
 
 class Speech:
-    """One answer as it grows. Control tokens are in no chunk; in `spans` they stand by their names.
+    """One answer to `prompt` as it grows. Control tokens are in no chunk; in `spans` they stand by their names.
 
     A half character waits for its other half. Cut off by a control token, it becomes U+FFFD.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._names = tokenizer.control_names
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
@@ -28,7 +36,8 @@ class Speech:
         self._run: list[str] = []  # the texts since the last control token
         self._pending: list[Chunk] = []  # what has not been taken yet; neighbours differ in kind
         self._said: list[str] = []  # all of the kind "text"
-        self._kind: Kind = "text"
+        last = next((self._names[token] for token in reversed(prompt) if token in self._names), "")
+        self._kind: Kind = "think" if _KIND_BEHIND.get(last) == "think" else "text"
         self._begins = True  # whether nothing or a control token stands right before
 
     @property
