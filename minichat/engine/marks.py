@@ -17,7 +17,6 @@ import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from minichat.template.pieces import Control, Piece, Text
 from quant.errors import TemplateError
@@ -77,7 +76,8 @@ class Marks:
     def _check(self, written: str) -> None:
         written = written.lower()
         for mark in self._marks.values():
-            forms = (json.dumps(mark)[1:-1], ascii(mark)[1:-1], quote(mark), f"&#{ord(mark)};", f"&#x{ord(mark):x};")
+            in_url = "".join(f"%{byte:x}" for byte in mark.encode())
+            forms = (json.dumps(mark)[1:-1], ascii(mark)[1:-1], in_url, f"&#{ord(mark)};", f"&#x{ord(mark):x};")
             if any(form.lower() in written for form in forms):
                 raise TemplateError(
                     "the model's own template encodes texts in a way that cannot be undone: --template names another"

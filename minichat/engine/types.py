@@ -103,7 +103,7 @@ class Prefill:
 class Chunk:
     """The next piece of the answer: whole characters only.
 
-    kind: "call" behind the control token [TOOL_CALLS], "think" between [THINK] and [/THINK], else "text".
+    kind: "call" behind the control token [TOOL_CALLS], "think" between [THINK] and [/THINK] (or <think> and </think>), else "text".
     """
 
     text: str
