@@ -208,6 +208,11 @@ def test_texts_that_are_encoded_are_refused(how: str) -> None:
         apply(f"{{{{ messages[0].content | {how} }}}}", [user("a < b")], [], CHATML_CONTROLS, "", "")
 
 
+def test_an_error_that_quotes_a_text_is_readable() -> None:
+    with pytest.raises(TemplateError, match="says: No <b>!"):
+        apply("{{ raise_exception('No ' ~ messages[0].content) }}", [user("<b>!")], [], CHATML_CONTROLS, "", "")
+
+
 def test_json_is_never_ascii_alone() -> None:
     (piece,) = apply("{{ messages[0].content | tojson(ensure_ascii=True) }}", [user("é<")], [], CHATML_CONTROLS, "", "")
     assert piece == Text('"é<"')

@@ -69,14 +69,14 @@ def apply(
     try:
         with watch("the model's own template", 4 * TIME_S), _memory(MEMORY_BYTES), _timer(TIME_S):
             return marks.pieces(_written(_compiled(source).generate(given), longest))
-    except TemplateError:
-        raise
+    except TemplateError as error:
+        raise TemplateError(marks.restored(str(error))) from None
     except _TooLongError:
         raise TemplateError(f"the model's own template took longer than {TIME_S:g} s{_ADVICE}") from None
     except (MemoryError, RecursionError) as error:
         raise TemplateError(f"the model's own template needs too much memory{_ADVICE}") from error
     except Exception as error:  # a template can raise whatever Python can
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = marks.restored(" ".join(str(error).split())[:200]) or type(error).__name__
         raise TemplateError(f"the model's own template fails: {reason}{_ADVICE}") from error
 
 

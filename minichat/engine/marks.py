@@ -83,10 +83,14 @@ class Marks:
                     "the model's own template encodes texts in a way that cannot be undone: --template names another"
                 )
 
-    def _text(self, written: str) -> list[Piece]:
+    def restored(self, written: str) -> str:
+        """The text with everything in it that was hidden."""
         for hidden, mark in self._marks.items():
             written = written.replace(mark, hidden)
-        return [Text(written)] if written else []
+        return written
+
+    def _text(self, written: str) -> list[Piece]:
+        return [Text(self.restored(written))] if written else []
 
     def _hide_text(self, text: str) -> str:
         if text in _OURS:
