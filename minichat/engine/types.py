@@ -103,8 +103,8 @@ class Prefill:
 class Chunk:
     """The next piece of the answer: whole characters only.
 
-    kind: "call" behind the control token [TOOL_CALLS], "think" between [THINK] and [/THINK] (<think> and </think> in other
-        families), else "text".
+    kind: "call" behind the control token [TOOL_CALLS], "think" between [THINK] and [/THINK] (<think> and </think> in
+        other families), else "text".
     """
 
     text: str
