@@ -51,8 +51,9 @@ def test_more_bits_are_nearer_to_the_model(tmp_path: Path, talks: list[NDArray[n
     found = {target: divergences(made(target)) for target in targets}
     means = [float(found[target].mean()) for target in targets]
     assert means == sorted(means), means
-    assert means[1] < 0.002
-    assert means[4] < 0.1
+    assert means[1] < 0.01
+    assert means[4] < 0.15
+    assert means[1] < means[4] / 10
     more = divergences(made("q4_K_M", "fine")) - found["q4_K_M"]
     # So few tokens cannot show that it is better, only that it is not clearly worse: by two standard errors.
     assert more.mean() < 2 * more.std() / np.sqrt(more.size)
