@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from minichat import formats
 from minichat.chat import RunOptions, describe_stats, sampling_of
 from minichat.engine.client import Engine
-from minichat.templates import describe_choice
+from minichat.templates import check_call_tokens, describe_choice
 from minichat.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from minichat.models import Model
     from minichat.template.messages import Call
     from minichat.terminal.agreement import Agreement
+    from minichat.tools.calling import Result
     from minichat.tools.rounds import Outcome
 
 
@@ -44,6 +45,8 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         conversation.bos = info.bos
         if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
             say(remark, "dim", stream=sys.stderr)
+        if options.toolbox is not None:
+            check_call_tokens(conversation.template, engine)
         conversation.ask(question)
         one = _One(engine, conversation, sampling, options)
         held = io.StringIO()  # text that may turn out to stand before calls, which a program wants as JSON alone
@@ -72,7 +75,7 @@ class _One:
         self._engine, self._conversation, self._sampling = engine, conversation, sampling
         self._options = options
         self._out: IO[str] = sys.stdout
-        self._agreement: Agreement | None = None
+        self._decided: Agreement | None = None
 
     def may_print_calls(self) -> bool:
         """Whether a program may get calls in place of an answer."""
@@ -82,17 +85,23 @@ class _One:
         return not is_terminal(sys.stdout) and not all(toolbox.has_command(tool.name) for tool in toolbox.tools)
 
     def run(self, out: IO[str]) -> Outcome:
+        from minichat.terminal.output import say
         from minichat.tools.rounds import Rounds
 
         self._out = out
-        return Rounds(self._conversation, self._runnable(), self._generate, self._agrees).run()
+        toolbox = self._runnable()
+        outcome = Rounds(self._conversation, toolbox, self._generate, self._agrees, self._report).run()
+        if outcome.calls and toolbox is not self._options.toolbox:
+            say("not run: nobody is here to agree (--allow-tools agrees beforehand)", "dim", stream=sys.stderr)
+        return outcome
 
     def _runnable(self) -> Toolbox:
         """The tools, with their commands only where somebody can agree to them."""
         from minichat.terminal.ask import can_ask
 
         toolbox = self._options.toolbox or Toolbox()
-        return toolbox if self._options.allow_tools or can_ask() else Toolbox(toolbox.tools, {}, toolbox.folder)
+        may_run = self._options.allow_tools or not toolbox.commands or can_ask()
+        return toolbox if may_run else Toolbox(toolbox.tools, {}, toolbox.folder)
 
     def _generate(self, conversation: Conversation) -> Done:
         from minichat.terminal.answer import stream_answer
@@ -112,11 +121,16 @@ class _One:
         return done
 
     def _agrees(self, call: Call, arguments: Mapping[str, Any], command: Sequence[str]) -> bool:
+        return self._agreement().agrees(call, arguments, command)
+
+    def _report(self, call: Call, result: Result) -> None:
+        self._agreement().report(call, result)
+
+    def _agreement(self) -> Agreement:
         from minichat.terminal.agreement import Agreement
 
-        if self._agreement is None:
-            self._agreement = Agreement(self._options.allow_tools)
-        return self._agreement.agrees(call, arguments, command)
+        self._decided = self._decided or Agreement(self._options.allow_tools)
+        return self._decided
 
 
 def _facts(name: str, conversation: Conversation, outcome: Outcome) -> dict[str, Any]:

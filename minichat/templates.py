@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from minichat.conversation import EMBEDDED
 from minichat.template import VERSIONS
-from quant.errors import DataError, UsageError
+from minichat.template.pieces import Control
+from quant.errors import DataError, GgufError, UsageError
 
 if TYPE_CHECKING:
+    from minichat.engine.client import Engine
     from minichat.engine.types import ModelInfo
     from minichat.models import Model
 
@@ -52,6 +54,15 @@ def check_tools(template: str | None) -> None:
         said = {None: "a base model has no form for tools", EMBEDDED: "other families' calls are not understood"}
         why = said.get(template, f"the template {template} has no form for tools")
         raise UsageError(f"--tools: {why}; Mistral's templates from V2 on have one")
+
+
+def check_call_tokens(template: str | None, engine: Engine) -> None:
+    """Raises UsageError for a template whose calls the model's vocabulary cannot write: it was not trained on it."""
+    names = ["[TOOL_CALLS]", *(["[ARGS]"] if VERSIONS[template or ""].call_syntax == "marks" else [])]
+    try:
+        engine.tokenize([Control(name) for name in names])
+    except GgufError as error:
+        raise UsageError(f"--tools with the template {template}: {error}") from error
 
 
 def describe_choice(template: str | None, info: ModelInfo, in_chat: bool) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from minichat.template.messages import Call
 from minichat.terminal import agreement
 from minichat.terminal.agreement import Agreement
+from minichat.tools import functions
 
 CALL = Call("rm", '{"path": "/"}', "abcdefgh1")
 OTHER = Call("ls", "{}", "abcdefgh2")
@@ -119,3 +121,9 @@ def test_the_question_goes_where_the_person_looks(monkeypatch: pytest.MonkeyPatc
     assert Agreement(stream=Tty()).agrees(CALL, {}, ["/bin/rm"])
     monkeypatch.setattr("sys.stdin", Tty("y\n"))
     assert not Agreement(stream=io.StringIO()).agrees(CALL, {}, ["/bin/rm"])
+
+
+def test_a_function_of_a_file_is_named(somebody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    decided, _, out = asked(monkeypatch, "n\n")
+    decided.agrees(CALL, {}, (*functions.command("--call", Path("tools.py")), "rm"))
+    assert f"runs: rm() of {Path('tools.py').absolute()}\n" in out.getvalue()

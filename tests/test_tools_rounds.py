@@ -17,9 +17,9 @@ from minichat.template.messages import Call, Message
 from minichat.template.pieces import Piece, Tokens
 from minichat.template.tools import Tool
 from minichat.tools.calling import Limits, Result
-from minichat.tools.rounds import DECLINED, INTERRUPTED, NOT_RUN, Outcome, Rounds, with_ids
+from minichat.tools.rounds import DECLINED, INTERRUPTED, NOT_RUN, TOO_LONG, Outcome, Rounds, with_ids
 from minichat.tools.toolbox import Toolbox
-from quant.errors import EngineError, TemplateError, ToolError
+from quant.errors import ContextError, EngineError, TemplateError, ToolError
 
 STATS = Stats(1, 0, 1, 0.1, 0.1, 0.1, 2)
 QUESTION = "What is the weather in Paris?"
@@ -425,3 +425,14 @@ def test_what_no_command_runs_is_supplied(scene: Scene) -> None:
     assert scene.results() == ["sunny", DECLINED]
     assert scene.asked == []
     scene.can_go_on()
+
+
+def test_a_result_that_does_not_fit_is_told_to_the_model(scene: Scene) -> None:
+    full = ContextError("the prompt is 9,000 tokens long")
+    scene.run(calls(scene.version, PARIS), full, said("It is too long."))
+    assert scene.results() == [TOO_LONG]
+    scene.can_go_on()
+    with pytest.raises(ContextError):  # when even that does not fit
+        Scene(scene.folder, scene.version).run(calls(scene.version, PARIS), full, full)
+    with pytest.raises(ContextError):  # nor is a question cut
+        Scene(scene.folder, scene.version).run(full)

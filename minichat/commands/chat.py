@@ -153,7 +153,7 @@ def _format(json_output: bool, schema: str | None, prompt: str | None, tools: st
     if json_output and schema is not None:
         raise UsageError("--schema says already that the answer is JSON: leave --json-output out")
     if (json_output or schema is not None) and tools is not None:
-        raise UsageError("an answer that must be JSON cannot call tools: give --tools, or --schema and --json-output")
+        raise UsageError("an answer that must be JSON cannot call tools: leave --tools out, or what asks for JSON")
     if schema == "-" and (prompt is None or prompt == "-"):
         raise UsageError("standard input cannot be both the schema and the prompt")
     if schema is not None:

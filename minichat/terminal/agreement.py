@@ -3,7 +3,7 @@
     The model calls get_current_weather
       {"location": "Paris", "format": "celsius"}
       runs: ./weather.py --metric
-    Run it? [y]es, [a]lways, [n]o, ne[v]er:
+    Run it? [y]es, [a]lways, [N]o, ne[v]er:
 
 "always" and "never" hold for this tool until the program ends. Nobody there to ask means no.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from minichat.terminal.ask import can_ask, drop_typed_ahead, read_line
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from minichat.template.messages import Call
+    from minichat.tools.calling import Result
 
 _ANSWERS = {"y": "yes", "yes": "yes", "a": "always", "always": "always", "n": "no", "no": "no", "": "no"} | {
     "v": "never",
     "never": "never",
 }
-_MAX_RESULT = 100_000  # characters
+_MAX_RESULT, _MAX_SHOWN = 100_000, 200  # characters
 _INDENT = "  "
+_FUNCTIONS = Path(__file__).parent.parent / "tools" / "functions.py"
 
 
 class Agreement:
@@ -56,7 +59,7 @@ class Agreement:
     def show(self, name: str, arguments: str, command: Sequence[str] = ()) -> None:
         """The call, whole: what cannot be seen cannot be agreed to."""
         say(f"The model calls {clean_line(name)}", "bold", stream=self._stream)
-        lines = [clean_line(arguments), *([f"runs: {clean_line(shlex.join(command))}"] if command else [])]
+        lines = [clean_line(arguments), *([f"runs: {clean_line(_in_words(command))}"] if command else [])]
         write(self._stream, "".join(f"{_INDENT}{line}\n" for line in lines))  # not `say`: it would break the lines
 
     def _ask(self, name: str) -> bool:
@@ -65,16 +68,32 @@ class Agreement:
         drop_typed_ahead()  # a key that was meant for something else must not agree
         answer = None
         while answer is None:
-            write(self._stream, "Run it? [y]es, [a]lways, [n]o, ne[v]er: ")
+            write(self._stream, "Run it? [y]es, [a]lways, [N]o, ne[v]er: ")
             line = read_line(self._stream)
             answer = "no" if line is None else _ANSWERS.get(line.strip().lower())
         if answer in ("always", "never"):
             self._decided[name] = answer == "always"
         return answer in ("yes", "always")
 
+    def report(self, call: Call, result: Result) -> None:  # noqa: ARG002
+        """Shows how a call that was run ended, shortly: the model gets all of it."""
+        line = clean_line(" ".join(result.text[:_MAX_SHOWN].split()))
+        say(f"{_INDENT}{line or '(no output)'}{'…' * (len(result.text) > _MAX_SHOWN)}", "dim", stream=self._stream)
+
     def result_of(self, call: Call) -> str | None:
         """What the person says that a call came to which nothing here can run: one line, maybe empty; None: nothing."""
         self.show(call.name, call.arguments)
         drop_typed_ahead()
-        write(self._stream, "Nothing runs this tool. Its result: ")
+        write(self._stream, "Nothing here runs it. What it would answer (Ctrl-D: nothing): ")
         return read_line(self._stream, _MAX_RESULT)
+
+
+def _in_words(command: Sequence[str]) -> str:
+    """A command as it could be typed; a function of a file by its name.
+
+    >>> _in_words(["./weather.py", "a b"])
+    "./weather.py 'a b'"
+    """
+    if len(command) == 5 and Path(command[1]) == _FUNCTIONS and command[2] == "--call":
+        return f"{command[4]}() of {command[3]}"
+    return shlex.join(command)

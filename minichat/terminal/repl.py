@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from minichat.templates import describe_choice
+from minichat.templates import check_call_tokens, describe_choice
 from minichat.terminal import commands
 from minichat.terminal.answer import stream_answer, wait_loaded
 from minichat.terminal.output import print_error, say
@@ -87,7 +87,8 @@ def _take_turn(chat: Chat, text: str) -> None:
         has_run = has_run or agreed
         return agreed
 
-    rounds = Rounds(conversation, chat.toolbox, lambda _: _answer(chat), agrees, supply=chat.agreement.result_of)
+    agreement = chat.agreement
+    rounds = Rounds(conversation, chat.toolbox, lambda _: _answer(chat), agrees, agreement.report, agreement.result_of)
     try:
         outcome = rounds.run()
     finally:
@@ -109,6 +110,8 @@ def _answer(chat: Chat) -> Done:
     info = wait_loaded(chat.engine, status)
     chat.conversation.template, chat.conversation.embedded = chat.template_of(info), chat.engine.apply_template
     chat.conversation.bos = info.bos
+    if chat.toolbox.tools:
+        check_call_tokens(chat.conversation.template, chat.engine)
     if chat.info is None and (choice := describe_choice(chat.conversation.template, info, in_chat=True)) is not None:
         say(choice, "dim")
     chat.info = info

@@ -24,6 +24,7 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from minichat.template import VERSIONS
@@ -32,7 +33,7 @@ from minichat.template.messages import JOINT, Call, TextPart
 from minichat.template.rules import Rules
 from minichat.tools.calling import Limits, Result, call
 from minichat.tools.checking import Checked, checked, parsed
-from quant.errors import SchemaError, TemplateError, ToolError
+from quant.errors import ContextError, SchemaError, TemplateError, ToolError
 
 if TYPE_CHECKING:
     from minichat.conversation import Conversation
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 10  # in a row: a model that calls and calls must come to an end
 DECLINED = "Error: the user declined this call"
 INTERRUPTED = "Error: the user stopped this call"
+TOO_LONG = "Error: the result is too long for the context"
 NOT_RUN = "Error: not run, because another call of the same answer was wrong"
 _CUT = {"length": "more tokens are needed (--max-tokens)", "context": "the context is full (--ctx)"}
 _NINE = re.compile("[a-zA-Z0-9]{9}")
@@ -99,7 +101,7 @@ class Rounds:
         rounds = 0
         while True:
             with _noted(self._conversation, unread):
-                done = self._generate(self._conversation)
+                done = self._generated()
             rules = self._rules()  # not before: a model that is still being loaded has not told its template
             read = _read(done, rules)
             if rules is None or done.reason == "stop" or not (read.calls or read.problem):
@@ -122,6 +124,20 @@ class Rounds:
             if not wrong and self._supply is None and not all(self._toolbox.has_command(one.name) for one in calls):
                 return Outcome(done, read, calls)
             self._add_results(calls, checks, run=not wrong)
+
+    def _generated(self) -> Done:
+        """The next answer; a result that leaves no room for one is replaced by that news, once."""
+        try:
+            return self._generate(self._conversation)
+        except ContextError:
+            messages = self._conversation.messages
+            results = list(takewhile(lambda message: message.role == "tool", reversed(messages)))
+            longest = max(results, key=lambda message: len(message.text), default=None)
+            if longest is None or longest.content == TOO_LONG:
+                raise
+            place = next(n for n, message in enumerate(messages) if message is longest)
+            messages[place] = replace(longest, content=TOO_LONG)
+            return self._generate(self._conversation)
 
     def _checked(self, one: Call) -> Checked:
         try:
