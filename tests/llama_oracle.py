@@ -84,11 +84,11 @@ def write_vocabulary(path: Path, metadata: dict[str, Any]) -> Path:
     return path
 
 
-def tokenize(vocab: Any, text: str) -> list[int]:
-    """Plain text to ids: nothing added before or after, no control token seen in it."""
+def tokenize(vocab: Any, text: str, special: bool = False) -> list[int]:
+    """Plain text to ids: nothing added before or after. special: names of control tokens in it are such tokens."""
     data = text.encode()
     ids = (llama_cpp.llama_token * (len(data) + 8))()
-    count = llama_cpp.llama_tokenize(vocab, data, len(data), ids, len(ids), False, False)
+    count = llama_cpp.llama_tokenize(vocab, data, len(data), ids, len(ids), False, special)
     assert count >= 0
     return list(ids[:count])
 

@@ -22,11 +22,14 @@ def write(
     symbols: Collection[int] = (),
     names: Mapping[int, str] = NAMES,
     add_bos: bool = False,
+    pre: str = "qwen2",
+    title: str = "Another model",
 ) -> Path:
-    """`source` (minichat's own, Tekken) again, as of another family.
+    """`source` (minichat's own) again, as of another family.
 
     symbols: the tokens that get the type of a symbol. names: the tokens that get another name. add_bos: whether the
-    file wants BOS, token 1, before a prompt.
+    file wants BOS, token 1, before a prompt. pre: how its vocabulary cuts texts into words, if it is a BPE. title: the
+    model's name; llama.cpp knows some.
     """
     reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(path, "llama")
@@ -36,13 +39,15 @@ def write(
         tokens[token] = name
     for token in symbols:
         types[token] = 4
-    changed: dict[str, Any] = {"tokens": tokens, "token_type": types, "pre": "qwen2", "eos_token_id": 4}
+    changed: dict[str, Any] = {"tokens": tokens, "token_type": types, "pre": pre, "eos_token_id": 4}
     for key, field in reader.fields.items():
         name = key.removeprefix("tokenizer.ggml.")
-        if key.startswith(("GGUF.", "minichat.", "general.architecture", "tokenizer.ggml.add_bos")):
+        passed_over = ("GGUF.", "minichat.", "general.architecture", "general.name", "tokenizer.ggml.add_bos")
+        if key.startswith(passed_over):
             continue
         value = changed.get(name, field.contents()) if key.startswith("tokenizer.ggml.") else field.contents()
         writer.add_key_value(key, value, field.types[0], field.types[-1] if len(field.types) > 1 else None)
+    writer.add_name(title)
     writer.add_bool("tokenizer.ggml.add_bos_token", add_bos)
     if template is not None:
         writer.add_chat_template(template)

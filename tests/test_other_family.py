@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import llama_oracle
 import other_family
 import pytest
+from checkpoints import config, write_checkpoint
+from mistral_oracle import SENTENCEPIECE
 from program import fails, minichat
 
+from convert.pipeline import convert
 from minichat.engine.client import Engine
 from minichat.engine.types import LoadOptions
 from minichat.other_tokenizer import OtherTokenizer
@@ -82,6 +86,57 @@ def test_which_symbols_are_control_tokens() -> None:
         "tokenizer.chat_template": template,
     }
     assert list(OtherTokenizer(metadata, None, None).controls) == special
+
+
+@pytest.mark.parametrize("pre", ["qwen2", "llama-bpe"])
+def test_no_text_becomes_a_control_token(small_gguf: Path, tmp_path: Path, pre: str) -> None:
+    """Neither by names that overlap, nor by a name that is a whole word, which llama-bpe looks for first."""
+    names = other_family.NAMES | {5: "PAD", 6: "|a|", 7: "|b|"}
+    template = other_family.CHATML + "{# |a| |b| #}"
+    other = other_family.write(small_gguf, tmp_path / "other.gguf", template, symbols=[6, 7], names=names, pre=pre)
+    with Engine(other, LoadOptions(vocab_only=True)) as engine:
+        assert engine.tokenize([Control("PAD"), Control("|b|")])[0] == [5, 7]
+        for text in ["PAD", "PADPAD", "|a|b|", "|a|b|a|", "x|a|PAD", "<|im_end|>", "<|im_<|im_end|>end|>"]:
+            ids, spans = engine.tokenize([Text(text)])
+            assert (spans, min(ids) >= 1000) == ([(text, False)], True)
+
+
+@pytest.mark.parametrize(
+    "title", ["Another model", "Phi-3 mini"]
+)  # of Phi-3 llama.cpp knows that its tokens take space
+@pytest.mark.parametrize("kind", ["qwen2", "llama-bpe", "SentencePiece"])
+def test_ids_are_those_of_llama_cpp(small_gguf: Path, tmp_path: Path, kind: str, title: str) -> None:
+    """For texts that name no control token, which llama.cpp would take for one."""
+    source = sentencepiece_gguf(tmp_path) if kind == "SentencePiece" else small_gguf
+    names = other_family.NAMES | {5: "<|endoftext|>"}
+    other = other_family.write(source, tmp_path / "other.gguf", names=names, pre=kind, title=title)
+    messages = [
+        Message("user", " Hi, नमस्ते \U0001f408"),
+        Message("assistant", "Yo\n"),
+        Message("user", "  and\tthen?\n\n"),
+    ]
+    with Engine(other, LoadOptions(vocab_only=True)) as engine:
+        ids, _ = engine.tokenize(engine.apply_template(messages))
+    turns = "".join(f"<|im_start|>{m.role}\n{m.text}<|im_end|>\n" for m in messages)
+    with llama_oracle.vocabulary(other) as vocabulary:
+        assert ids == llama_oracle.tokenize(vocabulary, turns + "<|im_start|>assistant\n", special=True)
+
+
+def sentencepiece_gguf(folder: Path) -> Path:
+    shape = config(layers=1, hidden=64, inner=64, heads=2, kv_heads=1, vocab=32768)
+    write_checkpoint(folder / "model", shape, tokenizer=SENTENCEPIECE)
+    convert(folder / "model", folder / "model.gguf", "f16")
+    return folder / "model.gguf"
+
+
+def test_a_name_in_the_middle_of_a_text_gets_no_space(tmp_path: Path) -> None:
+    template = other_family.CHATML + "{# <|a|> #}"
+    names = other_family.NAMES | {5: "<|a|>"}
+    other = other_family.write(sentencepiece_gguf(tmp_path), tmp_path / "o.gguf", template, symbols=[5], names=names)
+    text = "one <|a|> two<|a|>three"
+    with Engine(other, LoadOptions(vocab_only=True)) as engine:
+        ids, spans = engine.tokenize([Text(text)])
+    assert (spans, 5 in ids) == ([(f" {text}", False)], False)
 
 
 def test_blank_lines_and_thoughts(small_gguf: Path, tmp_path: Path) -> None:

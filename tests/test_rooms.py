@@ -46,7 +46,7 @@ QUIET = {
         *("minichat.manifest", "minichat.names", "minichat.blobs", "minichat.notices", "minichat.last_used"),
         *("minichat.folders", "minichat.home", "minichat.working", "convert.lock", "convert.publish", "quant.errors"),
     },
-    "minichat/other_tokenizer.py": {"minichat.tokenizer", "quant.errors"},
+    "minichat/other_tokenizer.py": {"minichat.tokenizer", "minichat.symbols", "quant.errors"},
     "minichat/tokenizer.py": {
         "minichat.other_tokenizer",
         "minichat.template",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from minichat.engine.marks import Marks, texts_in
 from minichat.engine.watchdog import watch
-from minichat.template.pieces import Piece
+from minichat.template.pieces import Control, Piece, Text
 from quant.errors import TemplateError
 
 if TYPE_CHECKING:
@@ -80,6 +80,27 @@ def apply(
         raise TemplateError(f"the model's own template fails: {reason}{_ADVICE}") from error
 
 
+def stripped(pieces: Sequence[Piece], strips: Callable[[str], tuple[bool, bool]]) -> list[Piece]:
+    """The pieces without the white space that control tokens take out of the texts beside them, as Phi-3's do.
+
+    strips: of a control token's name, whether it takes the space before it, and that behind it.
+
+    >>> stripped([Control("<|end|>"), Text("\\nHi ")], lambda name: (False, True))
+    [Control(name='<|end|>'), Text(text='Hi ')]
+    """
+    texts = [piece.text if isinstance(piece, Text) else None for piece in pieces]
+    for n, piece in enumerate(pieces):
+        if isinstance(piece, Control):
+            before, behind = strips(piece.name)
+            if before and n and (text := texts[n - 1]) is not None:
+                texts[n - 1] = text.rstrip(_SPACE)
+            if behind and n + 1 < len(pieces) and (text := texts[n + 1]) is not None:
+                texts[n + 1] = text.lstrip(_SPACE)
+    paired = zip(pieces, texts, strict=True)
+    return [piece if text is None else Text(text) for piece, text in paired if text != ""]
+
+
+_SPACE = " \t\n\v\f\r"  # as C's isspace, which llama.cpp asks
 _ADVICE = " (--template names one of Mistral's)"
 
 

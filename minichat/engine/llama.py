@@ -22,6 +22,7 @@ BATCH = 512
 _LOG_ERROR = 4
 _LOG_LINES = 8
 _ABORTED = 2
+_STRIPS_BEFORE, _STRIPS_BEHIND = 1 << 7, 1 << 8  # of llama_token_attr
 
 
 class Llama:
@@ -123,6 +124,11 @@ class Llama:
             if size >= 0:
                 return buffer.raw[:size]
             room = -size
+
+    def strips(self, token: int) -> tuple[bool, bool]:
+        """Whether a control token takes the white space before it, and that behind it, out of a text."""
+        kind = self._c.llama_vocab_get_attr(self.vocab, token)
+        return bool(kind & _STRIPS_BEFORE), bool(kind & _STRIPS_BEHIND)
 
     @property
     def begins_with_bos(self) -> bool:

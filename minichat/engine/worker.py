@@ -175,6 +175,7 @@ class Worker:
             raise TemplateError("the file carries no template of its own")
         bos, eos = (tokenizer.control_names.get(token, "") for token in (tokenizer.bos, tokenizer.eos))
         pieces = embedded.apply(source, line["messages"], line["tools"], tokenizer.controls, bos, eos)
+        pieces = embedded.stripped(pieces, lambda name: llama.strips(tokenizer.controls[name]))
         wanted = _bos(llama, tokenizer)
         if wanted is not None and pieces[:1] != [Control(wanted)]:
             pieces.insert(0, Control(wanted))
