@@ -252,12 +252,14 @@ def test_an_answer_of_a_sentencepiece_model_begins_without_a_space() -> None:
 
 def test_vocabularies_of_other_kinds_are_left_to_llama_cpp() -> None:
     for changes in ({"model": "bert", "pre": None}, {"pre": "llama-bpe"}, {"pre": None}):
-        other = load(bare(**changes), lambda text: [len(text)], lambda token: b"A" * (token % 2))
+        other = load(bare(**changes), lambda text: [1000 + len(text)], lambda token: b"A" * (token % 2))
         assert isinstance(other, OtherTokenizer)
-        assert other.encode([Text("abc")]) == [3]
+        assert other.encode([Text("abc")]) == [1003]
         assert other.token_bytes(1065) == b"A"
         with pytest.raises(GgufError, match="in the engine only"):
             load(bare(**changes)).encode([Text("abc")])
+        with pytest.raises(GgufError, match="makes control tokens of ordinary text"):
+            load(bare(**changes), lambda text: [len(text)]).encode([Text("abc")])
     for no_kind, message in ((None, "no vocabulary"), (7, "of the kind 7")):
         with pytest.raises(GgufError, match=message):
             load(bare(model=no_kind))

@@ -216,9 +216,14 @@ class Engine:
         self._diagnostics.seek(0, os.SEEK_END)
         self._diagnostics.seek(max(0, self._diagnostics.tell() - _DIAGNOSTICS_BYTES))
         said = self._diagnostics.read().decode(errors="replace").split("\n")
-        last = next((" ".join(line.split()) for line in reversed(said) if line.strip()), "")
+        last = next((" ".join(line.split()) for line in reversed(said) if line.strip() and not _is_trace(line)), "")
         how = _signal_name(-code) if code < 0 else f"exit code {code}"
         return f"{how}, {last}" if last else how
+
+
+def _is_trace(line: str) -> bool:
+    """Whether this line says where in the code the process was, not what was wrong."""
+    return line.startswith(('  File "', "Thread 0x", "Current thread 0x"))
 
 
 def _signal_name(number: int) -> str:

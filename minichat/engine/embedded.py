@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from minichat.engine.marks import Marks, texts_in
-from minichat.engine.watchdog import watch
+from minichat.engine.watchdog import watch_python
 from minichat.template.pieces import Control, Piece, Text
 from quant.errors import TemplateError
 
@@ -67,7 +67,7 @@ def apply(
         "eos_token": eos,
     }
     try:
-        with watch("the model's own template", 4 * TIME_S), _memory(MEMORY_BYTES), _timer(TIME_S):
+        with watch_python("the model's own template", 4 * TIME_S), _memory(MEMORY_BYTES), _timer(TIME_S):
             return marks.pieces(_written(_compiled(source).generate(given), longest))
     except TemplateError as error:
         raise TemplateError(marks.restored(str(error))) from None
@@ -174,7 +174,8 @@ def _check_product(operator: str, left: Any, right: Any) -> None:
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **others: Any) -> str:
     del ensure_ascii  # marks must stay as they are
     kept = {key: others[key] for key in ("separators", "sort_keys") if key in others}
-    return json.dumps(value, ensure_ascii=False, indent=indent, **kept)
+    # Part by part: `dumps` would be one call of C code, which no timer ends.
+    return "".join(json.JSONEncoder(ensure_ascii=False, indent=indent, **kept).iterencode(value))
 
 
 def _raise(message: object) -> None:

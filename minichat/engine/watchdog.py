@@ -7,6 +7,7 @@ The front then tells what the process said last, and can start another one.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import threading
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LOOK_S = 0.5
+_LATER_S = 5.0
+_STDERR = 2
 
 
 class _Watch:
@@ -51,3 +54,17 @@ def watch(what: str, seconds: float) -> Iterator[None]:
         yield
     finally:
         _watch.limit = None
+
+
+@contextmanager
+def watch_python(what: str, seconds: float) -> Iterator[None]:
+    """`watch` for a block that may keep Python's lock for ever, such as a comparison of lists nested without measure.
+
+    No thread of Python's runs then, so one of C's ends the process a little later. It says no more than "Timeout".
+    """
+    faulthandler.dump_traceback_later(seconds + _LATER_S, exit=True, file=_STDERR)
+    try:
+        with watch(what, seconds):
+            yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
