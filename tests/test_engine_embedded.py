@@ -290,7 +290,7 @@ HOSTILE = {
     "raised": "{{ raise_exception('Only user\nroles!') }}",
     "recursion": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "kind": "{{ messages + 1 }}",
-    "laughs": "{% set a = namespace(x=1) %}{% for i in range(60) %}{% set a.x = [a.x] * 2 %}{% endfor %}{{ a.x|tojson }}",
+    "laughs": "{% set a = namespace(x=1) %}{% for i in range(60) %}{% set a.x = [a.x]*2 %}{% endfor %}{{ a.x|tojson }}",
 }
 
 
