@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,16 @@ def test_a_seed_repeats_an_answer_and_another_does_not(engine: Engine) -> None:
         for seed in (1, 1, 2)
     ]
     assert answers[0].tokens == answers[1].tokens != answers[2].tokens
+
+
+def test_a_seed_that_was_made_up_is_told_and_repeats_the_answer(engine: Engine) -> None:
+    sampling = Sampling(temperature=1.5, top_k=0, top_p=1, min_p=0)
+    first, second = (done(engine.generate(QUESTION, sampling, max_tokens=20)) for _ in range(2))
+    assert first.seed is not None
+    assert first.seed != second.seed
+    again = done(engine.generate(QUESTION, replace(sampling, seed=first.seed), max_tokens=20))
+    assert (again.seed, again.tokens) == (first.seed, first.tokens)
+    assert done(engine.prefill(QUESTION)).seed is None
 
 
 def test_top_k_1_is_greedy(engine: Engine) -> None:

@@ -45,11 +45,12 @@ def generate(
     max_tokens: int | None,
     stopped: Callable[[], bool],
     room: int = 1,
+    seed: int | None = None,
 ) -> Iterator[Event]:
     """The events of one answer to `prompt`; the last is its Done.
 
     draw: the next token from the logits of the last decoded one; None if nothing can follow. `stopped` is asked before
-    each token.
+    each token. seed: what `draw` draws with, for the Done.
     """
     begin = time.perf_counter()
     at = Prefill(0, len(prompt), 0)
@@ -94,4 +95,4 @@ def generate(
         decode_s=now - first,
         context_tokens=min(len(prompt) + len(tokens), llama.ctx),
     )
-    yield Done(reason, speech.text, tuple(tokens), stats, speech.spans)
+    yield Done(reason, speech.text, tuple(tokens), stats, speech.spans, seed)

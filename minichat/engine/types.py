@@ -116,7 +116,8 @@ class Done:
     """The end of an answer: why, the whole text, its token ids (without the end token), and what it cost.
 
     text: what is of the kind "text". spans: everything that the model said, in order, as (text, is it the name of a
-    control token): the tokens tell, so that a text that reads [TOOL_CALLS] is a text.
+    control token): the tokens tell, so that a text that reads [TOOL_CALLS] is a text. seed: what the tokens were drawn
+    with: the one that was asked for, else the one that was made up; None where nothing was to be drawn.
     """
 
     reason: Reason
@@ -124,6 +125,7 @@ class Done:
     tokens: tuple[int, ...]
     stats: Stats
     spans: tuple[tuple[str, bool], ...] = ()
+    seed: int | None = None
 
 
 Event = Prefill | Chunk | Done

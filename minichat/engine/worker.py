@@ -147,7 +147,8 @@ class Worker:
             draw: Callable[[], int | None] = partial(llama.sample, samplers)
             if line["grammar"] is not None:
                 draw = kept.enter_context(constrained(llama, tokenizer, samplers, settings, line["grammar"])).draw
-            self._stream(request, generation.generate(llama, tokenizer, prompt, draw, longest, stopped, room))
+            events = generation.generate(llama, tokenizer, prompt, draw, longest, stopped, room, settings.seed)
+            self._stream(request, events)
 
     def _do_prefill(self, request: int, line: protocol.Line) -> None:
         llama, tokenizer = self._loaded()
