@@ -16,7 +16,7 @@ refused by name rather than dropped: audio, fields that would silently mean noth
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quant.errors import TemplateError
 
@@ -76,6 +76,7 @@ class Message:
     prefix: the last message only, an answer that the model is to continue: no end token follows it.
     calls: of an assistant's message, the tools that it calls.
     call_id, name: of a tool's message, the call that it answers and the tool's name.
+    cut: whether an answer did not come to its end: it was stopped, or ran into a limit. No template cares.
     """
 
     role: str
@@ -85,6 +86,7 @@ class Message:
     calls: tuple[Call, ...] = ()
     call_id: str | None = None
     name: str | None = None
+    cut: bool = field(default=False, compare=False)
 
     @property
     def text(self) -> str:

@@ -1,0 +1,7 @@
+"""/retry, /edit, /undo, /continue."""
+
+from __future__ import annotations
+
+from minichat.terminal.commands.command import Command
+
+COMMANDS: tuple[Command, ...] = ()

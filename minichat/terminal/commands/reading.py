@@ -1,0 +1,7 @@
+"""/raw, /copy."""
+
+from __future__ import annotations
+
+from minichat.terminal.commands.command import Command
+
+COMMANDS: tuple[Command, ...] = ()
