@@ -15,6 +15,7 @@ from minichat.conversation import Conversation
 from minichat.engine.types import Chunk, Done, Sampling
 from minichat.template.pieces import Control
 from minichat.terminal.answer import stream_answer
+from minichat.terminal.plain import SentenceStream
 from minichat.terminal.progress import StatusLine
 from quant.errors import ContextError, EngineError
 
@@ -100,3 +101,66 @@ def test_what_must_be_json_is_no_markdown(monkeypatch: pytest.MonkeyPatch) -> No
     ask(engine, screen, grammar="root ::= object")
     assert screen.text() == ['{"a": "*b*"}']
     assert engine.grammars == ["root ::= object"]
+
+
+def test_every_chunk_is_heard_before_it_is_shown() -> None:
+    pipe = io.StringIO()
+    seen: list[tuple[Chunk, str]] = []
+    ask(FakeEngine(THOUGHT), pipe, heard=lambda chunk: seen.append((chunk, pipe.getvalue())))
+    assert [chunk for chunk, _ in seen] == [Chunk("Hm.", "think"), Chunk(" Yes.", "think"), Chunk("**Four.**")]
+    assert [shown for _, shown in seen] == ["", "", ""]
+
+
+def test_plain_says_who_speaks_and_leaves_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(60, 24)
+    written: list[str] = []
+    screen.write = lambda text: written.append(text) or len(text)  # type: ignore[method-assign,func-returns-value,assignment]
+    ask(FakeEngine(THOUGHT), screen, plain=True)
+    assert "".join(written) == "thinking: Hm. Yes.\nminichat: **Four.**\n"
+
+
+def test_plain_leaves_a_pipe_alone() -> None:
+    pipe = io.StringIO()
+    ask(FakeEngine(THOUGHT), pipe, plain=True)
+    assert pipe.getvalue() == "**Four.**\n"
+
+
+class _Written(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.parts.append(text)
+        return len(text)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "parts"),
+    [
+        (["One", " two.", " Three", "! Four"], ["> One two. ", "Three! ", "Four", "\n"]),
+        (["3", ".", "5 is", " it."], ["> 3.5 is it.", "\n"]),
+        (['He said "no', '."', " Then"], ['> He said "no." ', "Then", "\n"]),
+        (["- a\n- ", "b\n"], ["> - a\n", "- b\n"]),
+        (["你好。世", "界"], ["> 你好。", "世界", "\n"]),
+        ([], []),
+    ],
+)
+def test_sentences_come_whole(pieces: list[str], parts: list[str]) -> None:
+    out = _Written()
+    stream = SentenceStream(out, "> ", lambda: 0.0)
+    for piece in pieces:
+        stream.feed(piece)
+    stream.close()
+    assert out.parts == parts
+
+
+def test_a_slow_sentence_comes_in_words() -> None:
+    out, now_s = _Written(), [0.0]
+    stream = SentenceStream(out, "", lambda: now_s[0])
+    for piece in ("The ", "qu", "ick ", "brown", " f", "ox."):
+        stream.feed(piece)
+        now_s[0] += 0.6
+    stream.close()
+    assert out.parts == ["The quick ", "brown ", "fox.", "\n"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Protocol
 
 from minichat.engine.types import Chunk, Done, Prefill
 from minichat.terminal.interrupt import Interrupt, echo_off, interrupt_stops
 from minichat.terminal.output import is_terminal, say
-from minichat.terminal.plain import PlainStream
+from minichat.terminal.plain import PlainStream, SentenceStream
 from minichat.terminal.progress import StatusLine
 from quant.errors import EngineError
 
@@ -29,10 +29,14 @@ class AnswerStream(Protocol):
 class Screen:
     """Shows each kind of chunk in its way: the answer as Markdown, or as bare text where a program reads it or it is
     data; thoughts dim and for persons only; calls of tools not at all, they are shown whole by who runs them.
+
+    plain: a terminal gets what a screen reader can follow: the Markdown as it is, by sentences, behind a label that
+    tells who speaks.
     """
 
-    def __init__(self, out: IO[str], status: StatusLine, is_data: bool) -> None:
+    def __init__(self, out: IO[str], status: StatusLine, is_data: bool, plain: bool = False) -> None:
         self._out, self._status, self._is_data = out, status, is_data
+        self._plain = plain and is_terminal(out)
         self._kind: Kind = "text"
         self._stream = self._open()
 
@@ -54,6 +58,8 @@ class Screen:
         self._stream.close()
 
     def _open(self) -> AnswerStream:
+        if self._plain and self._kind != "call":
+            return SentenceStream(self._out, "thinking: " if self._kind == "think" else "minichat: ")
         if self._kind == "think":
             return PlainStream(self._out, "dim")
         if self._kind == "call" or self._is_data or not is_terminal(self._out):
@@ -84,18 +90,21 @@ def stream_answer(
     remark: str = "",
     room: int = 1,
     grammar: str | None = None,
+    heard: Callable[[Chunk], None] | None = None,
+    plain: bool = False,
 ) -> tuple[Done, bool]:
     """Shows the answer to the prompt `pieces` on `out`; its end, and whether Ctrl-C stopped it.
 
     remark: said before the answer, once it is known that the prompt fits. room: tokens of the context that the prompt
-    must leave free. grammar: what the answer must be, as GBNF; it is data then, and shown as it is. The model must be
+    must leave free. grammar: what the answer must be, as GBNF; it is data then, and shown as it is. heard: gets every
+    chunk, of any kind, before it is shown. plain: nothing on a terminal is redrawn (see `Screen`). The model must be
     loaded. Raises ContextError and EngineError; what had been said before is then on the screen.
     """
     with echo_off(), interrupt_stops(engine.stop) as interrupt:
         events = engine.generate(pieces, sampling, max_tokens, room, grammar)
-        screen = Screen(out, status, grammar is not None)  # imports rich, while the engine is at work already
+        screen = Screen(out, status, grammar is not None, plain)  # imports rich, while the engine is at work already
         try:
-            done = _show(_after_remark(events, remark), screen, status, interrupt, engine)
+            done = _show(_after_remark(_told(events, heard), remark), screen, status, interrupt, engine)
         finally:
             screen.close()
         return done, interrupt.pressed
@@ -117,6 +126,13 @@ def _show(events: Iterable[Event], screen: Screen, status: StatusLine, interrupt
         else:
             return event
     raise EngineError("the engine ended an answer without saying so: /reload, or a new run, starts it again")
+
+
+def _told(events: Iterable[Event], heard: Callable[[Chunk], None] | None) -> Iterator[Event]:
+    for event in events:
+        if heard is not None and isinstance(event, Chunk):
+            heard(event)
+        yield event
 
 
 def _after_remark(events: Iterable[Event], remark: str) -> Iterator[Event]:
