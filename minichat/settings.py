@@ -1,0 +1,138 @@
+"""What is chosen for a chat, and by whom: the command line, a persona, the model's own settings, defaults, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minichat.engine.types import LoadOptions, Sampling
+from minichat.parameters import PARAMETERS, Value
+from minichat.settings_file import Settings, config_path, load_settings, parse_settings, values_of
+from quant.errors import UsageError
+
+if TYPE_CHECKING:
+    from minichat.formats import Format
+    from minichat.models import Model
+
+__all__ = ["Setting", "Settings", "config_path", "load_settings", "parse_settings", "resolve"]
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A parameter's value and who chose it; "" for nobody."""
+
+    value: Value = None
+    source: str = ""
+
+
+def resolve(
+    settings: Settings,
+    model_names: Iterable[str] = (),
+    persona: str | None = None,
+    given: Mapping[str, Value] | None = None,
+    *,
+    typed: Mapping[str, Value] | None = None,
+    environment: Mapping[str, str] | None = None,
+    saved: Mapping[str, Value] | None = None,
+    advised: Mapping[str, Value] | None = None,
+) -> dict[str, Setting]:
+    """Every parameter with its value and who chose it; None and "" where that is left to the model and to minichat.
+
+    The first of these that has a say: typed (/set), given (the command line; None there is no say), the environment
+    (ACCESSIBLE), the persona, saved (a session that goes on), the model's tables, [defaults], advised (the catalog's
+    temperature). model_names: the names of the model, the most exact first; where several tables fit, the more exact
+    one wins.
+    Raises UsageError for a value of the command line out of its limits and for a persona that is none, DataError for
+    a system-file that cannot be read.
+
+    >>> from pathlib import Path
+    >>> settings = parse_settings('[defaults]\\ntop-k = 20\\n[models.demo]\\ntop-k = 1', Path("config.toml"))
+    >>> resolve(settings, ["demo:q4_K_M", "demo"], None, {"seed": 7})["top-k"]
+    Setting(value=1, source='[models."demo"]')
+    """
+    layers: list[tuple[str, Mapping[str, Value]]] = [("/set", typed or {}), (COMMAND_LINE, _sound(given or {}))]
+    if environment and environment.get("ACCESSIBLE", "0") not in ("", "0"):
+        layers.append(("ACCESSIBLE", {"plain": True}))
+    if persona is not None:
+        persona = settings.persona(persona)
+        layers.append((f"persona {persona}", values_of(settings, settings.personas[persona])))
+    layers.append(("the session", saved or {}))
+    for name, table in _fitting(settings.models, model_names):
+        layers.append((f'[models."{name}"]', values_of(settings, table)))
+    layers.append(("[defaults]", values_of(settings, settings.defaults)))
+    layers.append(("the catalog", advised or {}))
+    chosen = dict.fromkeys(PARAMETERS, Setting())
+    for source, values in reversed(layers):
+        chosen |= {name: Setting(value, source) for name, value in values.items() if value is not None}
+    return chosen
+
+
+def _sound(given: Mapping[str, Value]) -> dict[str, Value]:
+    """The command line's values: the names of options, with `_` or `-`."""
+    named = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
+    try:
+        return {name: PARAMETERS[name].check(value) for name, value in named.items()}
+    except UsageError as error:
+        raise UsageError(f"--{error}") from None
+
+
+def _fitting(
+    tables: Mapping[str, Mapping[str, Value]], model_names: Iterable[str]
+) -> list[tuple[str, Mapping[str, Value]]]:
+    """The tables of a model, the most exact name's first."""
+    if not tables:
+        return []
+    rank = {name.lower(): number for number, name in reversed(list(enumerate(model_names)))}
+    fitting = [(name, table) for name, table in tables.items() if name.lower() in rank]
+    return sorted(fitting, key=lambda item: rank[item[0].lower()])
+
+
+def names_of(model: Model, typed: str | None = None) -> Iterator[str]:
+    """The names that a model goes by, the most exact first: `resolve` looks for tables under them.
+
+    mistral-small:24b-instruct-2501-q4_K_M, mistral-small:24b-q4_K_M, mistral-small:24b-instruct-2501,
+    mistral-small:24b, its repo, mistral-small. typed: what the person called it. The catalog is not read before the
+    first name is asked for.
+    """
+    from minichat.catalog import load_catalog
+    from minichat.manifest import ModelName
+
+    manifest, names = model.manifest, [model.name, str(model.path)]
+    if manifest is not None:
+        match = load_catalog().find(ModelName(manifest.name, manifest.tag))
+        if match is not None:
+            families = [f"{match.entry.family}:{tag}" for tag in match.entry.tags]
+            names += [f"{name}-{match.target}" for name in families] + [*families, match.entry.repo]
+        names += [*([manifest.repo] if manifest.repo else []), manifest.name]
+    if typed is not None and typed.lower() not in map(str.lower, names):
+        names.insert(0, typed)
+    yield from names
+
+
+def sampling(chosen: Mapping[str, Setting]) -> Sampling:
+    """The sampler's part of what `resolve` found."""
+    names = ("temperature", "top-k", "top-p", "min-p", "seed")
+    return Sampling(**{name.replace("-", "_"): chosen[name].value for name in names})  # type: ignore[arg-type]
+
+
+def load_options(chosen: Mapping[str, Setting]) -> LoadOptions:
+    """How to load the model, of what `resolve` found."""
+    names = ("ctx", "gpu-layers", "threads")
+    values = {name.replace("-", "_"): chosen[name].value for name in names}
+    return LoadOptions(**values, device=chosen["device"].value or "auto")  # type: ignore[arg-type]
+
+
+def answer_format(chosen: Mapping[str, Setting]) -> Format:
+    """The form of answers. DataError and SchemaError for the file of a schema that is none."""
+    from minichat import formats
+
+    match chosen["format"].value:
+        case None | "text":
+            return formats.TEXT
+        case "json":
+            return formats.any_object()
+        case file:
+            return formats.from_schema(str(file))
