@@ -1,19 +1,31 @@
-"""What a person gives to a command besides its options: a prompt, piped text, a file of messages."""
+"""What a person gives to a command besides its options: a prompt, piped text, lines, a file of messages.
+
+Text that is piped in as a prompt may come from anywhere: a byte in it that is no UTF-8 is replaced, and that is said
+once. What must be exact, such as messages and schemas in JSON, is refused then.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from quant.errors import DataError, UsageError
 
 _MAX_TEXT_BYTES = 64 << 20
+_MAX_LINE_BYTES = 16 << 20
+_STDIN = "standard input"
 
 
 def read_question(prompt: str | None) -> str | None:
     """What to answer: piped text, a blank line, PROMPT; None to chat. Raises UsageError where that is empty."""
     from_pipe = prompt == "-" or not sys.stdin.isatty()
-    piped = read_text("-") if from_pipe else None
+    piped = _replaced(_read("-")) if from_pipe else None
     prompt = None if prompt == "-" else prompt
     if piped is None and prompt is None:
         return None
@@ -25,14 +37,99 @@ def read_question(prompt: str | None) -> str | None:
 
 def read_text(file: str) -> str:
     """A file's text, or standard input's for `-`. Raises DataError for what cannot be read as UTF-8."""
-    name = "standard input" if file == "-" else file
+    try:
+        return _read(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{_name(file)} is not UTF-8 text (byte {error.start})") from error
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line without its end. number: from 1. text: None of a line that is longer than any model reads."""
+
+    number: int
+    text: str | None
+
+
+class Lines:
+    """The lines of a stream of bytes, each as soon as it has come; only one is held at a time.
+
+    read_bytes: how much of the stream is behind the line that came last. total_bytes: how much there is in all, None
+    where that cannot be known.
+    """
+
+    def __init__(self, stream: BinaryIO, longest_bytes: int = _MAX_LINE_BYTES) -> None:
+        self._stream, self._longest = stream, longest_bytes
+        self._is_warned = False
+        self.read_bytes = 0
+        self.total_bytes = _size(stream)
+
+    def __iter__(self) -> Iterator[Line]:
+        number = 0
+        while raw := self._read():
+            number += 1
+            if len(raw) <= self._longest:
+                yield Line(number, self._text(raw, number))
+                continue
+            while raw and not raw.endswith(b"\n"):
+                raw = self._read()
+            yield Line(number, None)
+
+    def _read(self) -> bytes:
+        """A line, or as much of it as is not too long; nothing at the end."""
+        try:
+            raw = self._stream.readline(self._longest + 1)
+        except OSError as error:
+            raise DataError(f"{_STDIN}: {error.strerror}") from error
+        self.read_bytes += len(raw)
+        return raw
+
+    def _text(self, raw: bytes, number: int) -> str:
+        raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            if not self._is_warned:
+                self._is_warned = True
+                _warn(f"line {number} of {_STDIN}", error)
+            text = raw.decode(errors="replace")
+        return text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _size(stream: BinaryIO) -> int | None:
+    """The bytes that a regular file still has to give."""
+    try:
+        status = os.fstat(stream.fileno())
+        return status.st_size - stream.tell() if stat.S_ISREG(status.st_mode) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _read(file: str) -> bytes:
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
             raw = stream.read(_MAX_TEXT_BYTES + 1)
-        if len(raw) > _MAX_TEXT_BYTES:
-            raise DataError(f"{name} is longer than {_MAX_TEXT_BYTES >> 20} MB: no model reads that much")
+    except OSError as error:
+        raise DataError(f"{_name(file)}: {error.strerror}") from error
+    if len(raw) > _MAX_TEXT_BYTES:
+        raise DataError(f"{_name(file)} is longer than {_MAX_TEXT_BYTES >> 20} MB: no model reads that much")
+    return raw
+
+
+def _name(file: str) -> str:
+    return _STDIN if file == "-" else file
+
+
+def _replaced(raw: bytes) -> str:
+    try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise DataError(f"{name}: {error.strerror}") from error
+        _warn(_STDIN, error)
+        return raw.decode("utf-8-sig", "replace")
+
+
+def _warn(what: str, error: UnicodeDecodeError) -> None:
+    from minichat.terminal.output import print_error
+
+    with contextlib.suppress(OSError):  # nobody is there to be warned
+        print_error(f"warning: {what} is not UTF-8 text (byte {error.start}): what is not is replaced by \ufffd")

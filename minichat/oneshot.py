@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import sys
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from minichat.conversation import Conversation
-    from minichat.engine.types import Done, Sampling
+    from minichat.engine.types import Done, ModelInfo, Sampling
     from minichat.models import Model
     from minichat.template.messages import Call
     from minichat.terminal.agreement import Agreement
@@ -36,36 +35,54 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
     sampling = sampling_of(model, options.sampling)
     with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
         from minichat.terminal.answer import wait_loaded
-        from minichat.terminal.output import print_json, say, write
+        from minichat.terminal.output import say
         from minichat.terminal.progress import StatusLine
 
         info = wait_loaded(engine, StatusLine(sys.stderr))
-        conversation = options.conversation()
-        conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
-        conversation.bos = info.bos
-        if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
-            say(remark, "dim", stream=sys.stderr)
+        conversation = begin(engine, model, info, options)
         if options.toolbox is not None:
             check_call_tokens(conversation.template, engine)
         conversation.ask(question)
         one = _One(engine, conversation, sampling, options)
         held = io.StringIO()  # text that may turn out to stand before calls, which a program wants as JSON alone
-        with held if as_json or one.may_print_calls() else contextlib.nullcontext(sys.stdout) as out:
-            outcome = one.run(out)
-            said = held.getvalue()
+        try:
+            outcome = one.run(held if as_json or one.may_print_calls() else sys.stdout)
+        except KeyboardInterrupt:
+            _write(one.unfinished(), held.getvalue(), model.name, conversation, as_json)
+            raise
+        _write(outcome, held.getvalue(), model.name, conversation, as_json)
         done = outcome.done
-        if as_json:
-            print_json(_facts(model.name, conversation, outcome), indent=None)
-        elif outcome.calls:
-            print_json([_call_facts(call) for call in outcome.calls], indent=None)
-            write(sys.stderr, said)
-        else:
-            write(sys.stdout, said)
         if with_stats:
             say(describe_stats(done.stats), stream=sys.stderr)
         formats.check(options.form, done.text, done.reason)
         if done.reason == "context":
             say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
+
+
+def _write(outcome: Outcome | None, said: str, name: str, conversation: Conversation, as_json: bool) -> None:
+    """What has not been written yet, because it was not clear in which form. outcome: None of no answer at all."""
+    from minichat.terminal.output import print_json, write
+
+    if as_json:
+        if outcome is not None:
+            print_json(_facts(name, conversation, outcome), indent=None)
+    elif outcome is not None and outcome.calls:
+        print_json([_call_facts(call) for call in outcome.calls], indent=None)
+        write(sys.stderr, said)
+    else:
+        write(sys.stdout, said)
+
+
+def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) -> Conversation:
+    """The conversation with a model that has been loaded, without a message. A choice that may surprise is told."""
+    from minichat.terminal.output import say
+
+    conversation = options.conversation()
+    conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
+    conversation.bos = info.bos
+    if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
+        say(remark, "dim", stream=sys.stderr)
+    return conversation
 
 
 class _One:
@@ -76,6 +93,7 @@ class _One:
         self._options = options
         self._out: IO[str] = sys.stdout
         self._decided: Agreement | None = None
+        self._stopped: Done | None = None
 
     def may_print_calls(self) -> bool:
         """Whether a program may get calls in place of an answer."""
@@ -94,6 +112,14 @@ class _One:
         if outcome.calls and toolbox is not self._options.toolbox:
             say("not run: nobody is here to agree (--allow-tools agrees beforehand)", "dim", stream=sys.stderr)
         return outcome
+
+    def unfinished(self) -> Outcome | None:
+        """The answer that Ctrl-C cut off, if there was one."""
+        from minichat.template.answers import ReadAnswer
+        from minichat.tools.rounds import Outcome
+
+        done = self._stopped
+        return Outcome(done, ReadAnswer(done.text, "", (), None)) if done is not None else None
 
     def _runnable(self) -> Toolbox:
         """The tools, with their commands only where somebody can agree to them."""
@@ -117,6 +143,7 @@ class _One:
             grammar=self._options.form.grammar,
         )
         if interrupted:
+            self._stopped = done
             raise KeyboardInterrupt
         return done
 
@@ -134,15 +161,25 @@ class _One:
 
 
 def _facts(name: str, conversation: Conversation, outcome: Outcome) -> dict[str, Any]:
-    """What --json prints. The stats are those of the last answer."""
+    """What --json prints. Tokens (without the end token), seed and stats are those of the last answer."""
     done = outcome.done
     facts: dict[str, Any] = {"model": name, "template": conversation.template, "answer": done.text}
     if outcome.answer.thinking:
         facts["thinking"] = outcome.answer.thinking
     if calls := _calls_with_results(conversation):
         facts["calls"] = calls
-    stats = asdict(done.stats) | {"decode_tokens_per_s": done.stats.decode_tokens_per_s}
-    return {**facts, "reason": done.reason, "stats": stats}
+    return {**facts, "tokens": list(done.tokens), **end_facts(done)}
+
+
+def end_facts(done: Done) -> dict[str, Any]:
+    """How an answer ended, what it was drawn with, and what it cost, as --json prints it."""
+    cost = asdict(done.stats)
+    seed = cost.pop("seed")
+    return {
+        "reason": done.reason,
+        "seed": seed,
+        "stats": cost | {"decode_tokens_per_s": done.stats.decode_tokens_per_s},
+    }
 
 
 def _calls_with_results(conversation: Conversation) -> list[dict[str, Any]]:

@@ -85,9 +85,10 @@ class FakeEngine:
                 break
         tokens = _tokens(said)
         text = "".join(part.text for part in said if isinstance(part, Chunk) and part.kind == "text")
-        stats = Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens))
-        seed = self.sampling.seed if self.sampling is not None else None
-        yield Done(reason, text, tokens, stats, _spans(said), 1234 if seed is None else seed)
+        asked = self.sampling.seed if self.sampling is not None else None
+        seed = 1234 if asked is None else asked
+        stats = Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens), seed)
+        yield Done(reason, text, tokens, stats, _spans(said))
 
     def apply_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
         return [Control("<|begin|>"), *(Text(message.text) for message in messages)]

@@ -109,7 +109,7 @@ class _Terminal:
 
 
 def test_a_prompt_that_is_no_text(monkeypatch: pytest.MonkeyPatch, small_gguf: Path) -> None:
-    fails(3, "not UTF-8 text (byte 2)", "run", small_gguf, stdin=b"ab\xff")
+    fails(3, "not UTF-8 text (byte 2)", "render", small_gguf, "--messages", "-", stdin=b"ab\xff")
     with pytest.raises(DataError, match="No such file"):
         inputs.read_text("/no/such/file")
     with pytest.raises(UsageError):

@@ -74,11 +74,12 @@ def test_a_seed_repeats_an_answer_and_another_does_not(engine: Engine) -> None:
 def test_a_seed_that_was_made_up_is_told_and_repeats_the_answer(engine: Engine) -> None:
     sampling = Sampling(temperature=1.5, top_k=0, top_p=1, min_p=0)
     first, second = (done(engine.generate(QUESTION, sampling, max_tokens=20)) for _ in range(2))
-    assert first.seed is not None
-    assert first.seed != second.seed
-    again = done(engine.generate(QUESTION, replace(sampling, seed=first.seed), max_tokens=20))
-    assert (again.seed, again.tokens) == (first.seed, first.tokens)
-    assert done(engine.prefill(QUESTION)).seed is None
+    seed = first.stats.seed
+    assert seed is not None
+    assert seed != second.stats.seed
+    again = done(engine.generate(QUESTION, replace(sampling, seed=seed), max_tokens=20))
+    assert (again.stats.seed, again.tokens) == (seed, first.tokens)
+    assert done(engine.prefill(QUESTION)).stats.seed is None
 
 
 def test_top_k_1_is_greedy(engine: Engine) -> None:

@@ -13,7 +13,7 @@ from fake_engine import FakeEngine
 
 from minichat import formats, oneshot
 from minichat.chat import RunOptions
-from minichat.engine.types import Chunk
+from minichat.engine.types import Chunk, Sampling
 from minichat.models import Model
 from minichat.template.pieces import Control, Text
 from minichat.template.tools import Tool
@@ -145,6 +145,33 @@ def test_ctrl_c_ends_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     with pytest.raises(KeyboardInterrupt):
         answer(monkeypatch, engine, RunOptions())
     assert capsys.readouterr().out == "One\n"
+
+
+def test_ctrl_c_ends_json_with_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> FakeEngine:
+        return FakeEngine(["One", lambda: signal.raise_signal(signal.SIGINT), " two"])
+
+    with pytest.raises(KeyboardInterrupt):
+        answer(monkeypatch, interrupted(), RunOptions(), as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["answer"], facts["reason"], facts["tokens"]) == ("One", "stop", [79, 110, 101])
+    with pytest.raises(KeyboardInterrupt):  # text that was held back for calls that might have followed
+        answer(monkeypatch, interrupted(), RunOptions(toolbox=toolbox(tmp_path, command=False)))
+    assert capsys.readouterr().out == "One\n"
+
+
+def test_json_tells_all_that_is_needed_to_have_the_answer_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asked, drawn in ((None, 1234), (7, 7)):
+        answer(monkeypatch, FakeEngine(["It is", " 42."]), RunOptions(sampling=Sampling(seed=asked)), as_json=True)
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["model"] == "mine"
+        assert (facts["answer"], facts["reason"], facts["seed"]) == ("It is 42.", "eos", drawn)
+        assert facts["tokens"] == [*map(ord, "It is 42.")]
+        assert {"prompt_tokens", "answer_tokens", "first_token_s", "prefill_s", "decode_s"} <= facts["stats"].keys()
 
 
 def test_json_that_was_cut_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

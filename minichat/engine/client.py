@@ -276,5 +276,4 @@ class Answer:
                 return Prefill(line["done"], line["total"], line["reused"])
             case _:
                 spans = tuple((text, is_control) for text, is_control in line["spans"])
-                stats = Stats(**line["stats"])
-                return Done(line["reason"], line["text"], tuple(line["tokens"]), stats, spans, line["seed"])
+                return Done(line["reason"], line["text"], tuple(line["tokens"]), Stats(**line["stats"]), spans)

@@ -50,7 +50,7 @@ def generate(
     """The events of one answer to `prompt`; the last is its Done.
 
     draw: the next token from the logits of the last decoded one; None if nothing can follow. `stopped` is asked before
-    each token. seed: what `draw` draws with, for the Done.
+    each token. seed: what `draw` draws with, for the Stats.
     """
     begin = time.perf_counter()
     at = Prefill(0, len(prompt), 0)
@@ -94,5 +94,6 @@ def generate(
         prefill_s=prefilled - begin,
         decode_s=now - first,
         context_tokens=min(len(prompt) + len(tokens), llama.ctx),
+        seed=seed,
     )
-    yield Done(reason, speech.text, tuple(tokens), stats, speech.spans, seed)
+    yield Done(reason, speech.text, tuple(tokens), stats, speech.spans)

@@ -74,7 +74,11 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts of tokens and seconds of one answer. reused_tokens of the prompt were in the KV cache already."""
+    """Counts of tokens and seconds of one answer. reused_tokens of the prompt were in the KV cache already.
+
+    seed: what the tokens were drawn with: the one that was asked for, else the one that was made up for this answer;
+        None where nothing was to be drawn.
+    """
 
     prompt_tokens: int
     reused_tokens: int
@@ -83,6 +87,7 @@ class Stats:
     prefill_s: float
     decode_s: float
     context_tokens: int
+    seed: int | None = None
 
     @property
     def decode_tokens_per_s(self) -> float:
@@ -116,8 +121,7 @@ class Done:
     """The end of an answer: why, the whole text, its token ids (without the end token), and what it cost.
 
     text: what is of the kind "text". spans: everything that the model said, in order, as (text, is it the name of a
-    control token): the tokens tell, so that a text that reads [TOOL_CALLS] is a text. seed: what the tokens were drawn
-    with: the one that was asked for, else the one that was made up; None where nothing was to be drawn.
+    control token): the tokens tell, so that a text that reads [TOOL_CALLS] is a text.
     """
 
     reason: Reason
@@ -125,7 +129,6 @@ class Done:
     tokens: tuple[int, ...]
     stats: Stats
     spans: tuple[tuple[str, bool], ...] = ()
-    seed: int | None = None
 
 
 Event = Prefill | Chunk | Done
