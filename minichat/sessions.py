@@ -1,0 +1,365 @@
+"""The conversations that are kept: FOLDER/NAME.jsonl, each a session, to list, open, search and name.
+
+The folder is the user's alone (0700), and so is each file (0600). Other files in it, and links, are left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from minichat.folders import read_plain
+from minichat.session import SUFFIX, Session, lock, names_like, open_file
+from minichat.session_file import MAX_BYTES, Reading, Saved, read_state, read_summary, saved
+from minichat.template.messages import Message
+from quant.errors import DataError, StorageError, UsageError
+
+_NAME = re.compile(r"\w[\w.-]{0,63}")
+_MAX_NAME_BYTES = 200  # of 255
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # which Windows takes no file's name for
+_COPY = re.compile(r"-\d{1,3}$")
+_TAIL_BYTES = 64 << 10  # of a file's end, where its summary is
+_HEAD_BYTES = 64
+_MAX_UNSUMMED_BYTES = 16 << 20  # so much is read of a file to list it, if its end has no summary
+_AROUND = 40  # characters before and behind what was found
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A session in a list. title: its first question, on one line. turns: its questions. changed: in UTC.
+
+    problem: why it cannot be read, one line; then title, model and turns are empty.
+    """
+
+    name: str
+    title: str
+    model: str
+    turns: int
+    changed: datetime
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A place where a text was found. turn: the number of the question, from 1, that it is in or behind."""
+
+    name: str
+    turn: int
+    role: str
+    excerpt: str
+
+
+class Sessions:
+    """The sessions in one folder, which need not exist yet.
+
+    warn: is told, in one line, why a conversation cannot be kept.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None] | None = None) -> None:
+        self.folder = folder
+        self._warn = warn or _print_error
+
+    @classmethod
+    def default(cls, warn: Callable[[str], None] | None = None) -> Sessions:
+        """The user's own, in minichat's folder."""
+        from minichat.home import home
+
+        return cls(home() / "sessions", warn)
+
+    def new(self, name: str | None = None) -> Session:
+        """A session that has no file before its first save. Without a name it is named after the time.
+
+        Raises UsageError for a name that cannot be one, or is taken.
+        """
+        if name is not None:
+            return Session(self._free_path(check_name(name)), self._warn)
+        stamp = datetime.now().astimezone().strftime("%Y-%m-%d-%H%M")
+        return Session(self._first_free(stamp), self._warn)
+
+    def open(self, name: str) -> tuple[Session, Saved]:
+        """A session to go on with, locked until it is closed; a copy under another name if that cannot be had.
+
+        Raises UsageError for a name that no session has, DataError for a file that is none.
+        """
+        path = self._path_of(name)
+        try:
+            handle = open_file(path)
+        except PermissionError:
+            return self._copy(path)
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                return self._copy(path)
+            raise _unreadable(path, error) from error
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise DataError(f"{path} is no plain file, and no session")
+            if not lock(handle):
+                os.close(handle)
+                return self._copy(path)
+            reading = self._read(path, handle)
+            if reading.whole_bytes < os.fstat(handle).st_size:  # a torn line: nobody else writes here
+                os.ftruncate(handle, reading.whole_bytes)
+        except OSError as error:
+            os.close(handle)
+            raise _unreadable(path, error) from error
+        except BaseException:
+            os.close(handle)
+            raise
+        session = Session(path, self._warn)
+        if reading.whole_bytes:
+            begin = b"" if reading.is_ended else b"\n"
+            session.go_on(handle, reading.state, is_whole=reading.damaged_line is None, begin=begin)
+        else:
+            session.begin_file(handle)
+        return session, saved(session.name, reading)
+
+    def open_or_new(self, name: str) -> tuple[Session, Saved | None]:
+        """The session of a name, made if there is none. Raises as `open` and `new` do."""
+        return self.open(name) if self.find(name) is not None else (self.new(name), None)
+
+    def read(self, name: str) -> Saved:
+        """A session to look at only. Raises as `open` does."""
+        path = self._path_of(name)
+        return saved(path.name.removesuffix(SUFFIX), self._read(path))
+
+    def find(self, name: str) -> str | None:
+        """The name of the session that is meant, without regard to case where that is clear; None for none.
+
+        Raises UsageError for what cannot be a name.
+        """
+        name = check_name(name)
+        names = self.names()
+        if name in names:
+            return name
+        near = [other for other in names if other.casefold() == name.casefold()]
+        return near[0] if len(near) == 1 else None
+
+    def names(self) -> Sequence[str]:
+        """Of all sessions, the one that changed last first. Quick: no file is opened."""
+        return [path.name.removesuffix(SUFFIX) for path, _ in self._files()]
+
+    def newest(self) -> str | None:
+        """The name of the session that changed last and says something; None if there is none."""
+        for path, changed in self._files():
+            summary = _summary(path, changed)
+            if summary.problem is None and summary.turns:
+                return summary.name
+        return None
+
+    def list(self) -> Sequence[Summary]:
+        """All sessions, the one that changed last first. Never raises for what a file says."""
+        return [_summary(path, changed) for path, changed in self._files()]
+
+    def search(self, text: str) -> Iterator[Found]:
+        """Where a text stands in the conversations as they are now, without regard to case; newest session first."""
+        import json
+
+        pattern = re.compile(re.escape(text), re.IGNORECASE)
+        raw = re.compile(re.escape(json.dumps(text, ensure_ascii=False)[1:-1]), re.IGNORECASE)
+        for path, _ in self._files():
+            with contextlib.suppress(OSError, DataError):
+                data = read_plain(path, MAX_BYTES + 1)
+                is_finished = data[data.rfind(b"\n", 0, -1) + 1 :].startswith(b'{"summary"')
+                if is_finished and not raw.search(data.decode(errors="replace")):
+                    continue
+                found = saved(path.name.removesuffix(SUFFIX), read_state(data, str(path)))
+                yield from find_text(found.name, found.messages, pattern)
+
+    def rename(self, session: Session, name: str) -> None:
+        """Gives an open session another name. UsageError if it cannot be one or is taken; StorageError if not done."""
+        name = check_name(name)
+        if name == session.name:
+            return
+        path = self._free_path(name, besides=session.name if session.is_on_disk else None)
+        try:
+            session.move_to(path)
+        except FileExistsError:
+            raise _taken(name) from None
+        except OSError as error:
+            raise StorageError(f"{session.path} cannot be renamed: {error.strerror or error}") from error
+
+    def remove(self, name: str) -> str:
+        """Removes a session; its name. UsageError for one that is not there or is in use, StorageError if not done."""
+        path = self._path_of(name)
+        try:
+            handle = open_file(path)
+        except OSError:
+            handle = None  # what cannot be opened is nobody's
+        try:
+            if handle is not None and not lock(handle):
+                raise UsageError(f"the session {name} is in use by another minichat: leave that chat first")
+            path.unlink()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be removed: {error.strerror or error}") from error
+        finally:
+            if handle is not None:
+                os.close(handle)
+        return path.name.removesuffix(SUFFIX)
+
+    def _files(self) -> Sequence[tuple[Path, float]]:
+        """The files that have a session's name, with when they changed, newest first."""
+        found = []
+        with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if not entry.name.endswith(SUFFIX) or not _is_name(entry.name.removesuffix(SUFFIX)):
+                    continue
+                with contextlib.suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        found.append((status.st_mtime_ns, entry.name))
+        return [(self.folder / name, changed / 1e9) for changed, name in sorted(found, reverse=True)]
+
+    def _path_of(self, name: str) -> Path:
+        found = self.find(name)
+        if found is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.names(), 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else "`minichat sessions` lists them"
+            raise UsageError(f"no session {name}: {hint}")
+        return self.folder / f"{found}{SUFFIX}"
+
+    def _free_path(self, name: str, besides: str | None = None) -> Path:
+        for other in self.names():
+            if other.casefold() == name.casefold() and other != besides:
+                raise _taken(other)
+        return self.folder / f"{name}{SUFFIX}"
+
+    def _first_free(self, stem: str) -> Path:
+        taken = {name.casefold() for name in self.names()}
+        paths = names_like(self.folder / f"{stem}{SUFFIX}")
+        return next((path for path in paths if path.name.removesuffix(SUFFIX).casefold() not in taken), paths[0])
+
+    def _copy(self, path: Path) -> tuple[Session, Saved]:
+        name = path.name.removesuffix(SUFFIX)
+        reading = self._read(path)
+        session = Session(self._first_free(_COPY.sub("", name)), self._warn)
+        session.go_on(None, reading.state)
+        return session, saved(session.name, reading, forked_from=name)
+
+    def _read(self, path: Path, handle: int | None = None) -> Reading:
+        try:
+            if handle is None:
+                data = read_plain(path, MAX_BYTES + 1)
+            else:
+                with os.fdopen(handle, "rb", closefd=False) as file:
+                    data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return read_state(data, str(path))
+
+
+def check_name(name: str) -> str:
+    """The name of a session, in one spelling. UsageError for what cannot be one.
+
+    >>> check_name("trip-to.Rome")
+    'trip-to.Rome'
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not _is_name(name):
+        raise UsageError(f"{name[:80]!r} cannot be a session's name: take 1 to 64 letters, digits, _, - and .")
+    return name
+
+
+def find_text(name: str, messages: Sequence[Message], pattern: re.Pattern[str]) -> Iterator[Found]:
+    """The first place in each message, calls and their results too, where `pattern` is found.
+
+    >>> said = [Message("user", "Hi"), Message("assistant", "Hello there")]
+    >>> list(find_text("a", said, re.compile("there")))
+    [Found(name='a', turn=1, role='assistant', excerpt='Hello there')]
+    """
+    turn = 0
+    for message in messages:
+        turn += message.role == "user"
+        for text in (message.text, *(f"{call.name} {call.arguments}" for call in message.calls)):
+            if match := pattern.search(text):
+                yield Found(name, turn, message.role, _excerpt(text, match.start(), match.end()))
+                break
+
+
+def _excerpt(text: str, start: int, end: int) -> str:
+    r"""What was found with the words around it, on one line.
+
+    >>> _excerpt("one two\nthree", 4, 7)
+    'one two three'
+    """
+    end = min(end, start + 4 * _AROUND)
+    first, last = max(start - _AROUND, 0), min(end + _AROUND, len(text))
+    line = " ".join(text[first:last].split())
+    return f"{'…' * (first > 0)}{line}{'…' * (last < len(text))}"
+
+
+def _summary(path: Path, changed: float) -> Summary:
+    name = path.name.removesuffix(SUFFIX)
+    try:
+        when = datetime.fromtimestamp(changed, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        when = datetime.fromtimestamp(0, timezone.utc)
+    try:
+        ends = _read_ends(path)
+        if ends is not None:
+            summary = ends
+        else:
+            data = read_plain(path, _MAX_UNSUMMED_BYTES + 1)
+            if len(data) > _MAX_UNSUMMED_BYTES:
+                raise DataError(f"{path} is longer than a session")
+            state = read_state(data, str(path)).state
+            summary = state.title, state.settings.model, state.turns
+    except OSError as error:
+        return Summary(name, "", "", 0, when, f"it cannot be read: {error.strerror or error}")
+    except DataError as error:
+        return Summary(name, "", "", 0, when, str(error))
+    return Summary(name, *summary, when)
+
+
+def _read_ends(path: Path) -> tuple[str, str, int] | None:
+    """The last summary in a file that begins as a session does; None if its end has none."""
+    handle = open_plain(path)
+    with os.fdopen(handle, "rb") as file:
+        if not file.read(_HEAD_BYTES).startswith(b'{"minichat": 1,'):
+            return None
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _TAIL_BYTES, 0))
+        tail = file.read(_TAIL_BYTES)
+    start = tail.rfind(b'\n{"summary"')
+    end = tail.find(b"\n", start + 1)
+    rest = tail[end + 1 :]
+    if start < 0 or end < 0 or b'"messages"' in rest:
+        return None
+    return read_summary(tail[start + 1 : end])
+
+
+def open_plain(path: Path) -> int:
+    flags = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))
+    return os.open(path, os.O_RDONLY | flags)
+
+
+def _is_name(name: str) -> bool:
+    return (
+        _NAME.fullmatch(name) is not None
+        and not name.endswith(".")
+        and _DEVICES.fullmatch(name) is None
+        and len(os.fsencode(name)) <= _MAX_NAME_BYTES
+    )
+
+
+def _taken(name: str) -> UsageError:
+    return UsageError(f"there is a session {name} already: /load {name} opens it, another name keeps both")
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read: {error.strerror or error}")
+
+
+def _print_error(message: str) -> None:
+    from minichat.terminal.output import print_error
+
+    print_error(message)
