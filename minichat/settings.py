@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,11 @@ from quant.errors import UsageError
 
 if TYPE_CHECKING:
     from minichat.formats import Format
-    from minichat.models import Model
 
 __all__ = ["Setting", "Settings", "config_path", "load_settings", "parse_settings", "resolve"]
 
 COMMAND_LINE = "command line"
+Layer = tuple[str, Mapping[str, Value]]  # who says it, and what
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,21 @@ def resolve(
     >>> resolve(settings, ["demo:q4_K_M", "demo"], None, {"seed": 7})["top-k"]
     Setting(value=1, source='[models."demo"]')
     """
-    layers: list[tuple[str, Mapping[str, Value]]] = [("/set", typed or {}), (COMMAND_LINE, _sound(given or {}))]
+    below = layers_below(settings, model_names, persona, environment=environment, saved=saved, advised=advised)
+    return merged([("/set", typed or {}), (COMMAND_LINE, sound(given or {})), *below])
+
+
+def layers_below(
+    settings: Settings,
+    model_names: Iterable[str] = (),
+    persona: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    saved: Mapping[str, Value] | None = None,
+    advised: Mapping[str, Value] | None = None,
+) -> list[Layer]:
+    """What has a say after /set and the command line, the first first: see `resolve`."""
+    layers: list[Layer] = []
     if environment and environment.get("ACCESSIBLE", "0") not in ("", "0"):
         layers.append(("ACCESSIBLE", {"plain": True}))
     if persona is not None:
@@ -64,14 +78,27 @@ def resolve(
         layers.append((f'[models."{name}"]', values_of(settings, table)))
     layers.append(("[defaults]", values_of(settings, settings.defaults)))
     layers.append(("the catalog", advised or {}))
+    return layers
+
+
+def merged(layers: Sequence[Layer]) -> dict[str, Setting]:
+    """Every parameter, with what the first layer that has a say says of it.
+
+    >>> merged([("/set", {"seed": 1}), ("[defaults]", {"seed": 2, "ctx": 64})])["seed"]
+    Setting(value=1, source='/set')
+    """
     chosen = dict.fromkeys(PARAMETERS, Setting())
     for source, values in reversed(layers):
         chosen |= {name: Setting(value, source) for name, value in values.items() if value is not None}
     return chosen
 
 
-def _sound(given: Mapping[str, Value]) -> dict[str, Value]:
-    """The command line's values: the names of options, with `_` or `-`."""
+def sound(given: Mapping[str, Value]) -> dict[str, Value]:
+    """The command line's values, None there left out. UsageError for one that is out of its limits.
+
+    >>> sound({"top_k": 5, "seed": None})
+    {'top-k': 5}
+    """
     named = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
     try:
         return {name: PARAMETERS[name].check(value) for name, value in named.items()}
@@ -88,28 +115,6 @@ def _fitting(
     rank = {name.lower(): number for number, name in reversed(list(enumerate(model_names)))}
     fitting = [(name, table) for name, table in tables.items() if name.lower() in rank]
     return sorted(fitting, key=lambda item: rank[item[0].lower()])
-
-
-def names_of(model: Model, typed: str | None = None) -> Iterator[str]:
-    """The names that a model goes by, the most exact first: `resolve` looks for tables under them.
-
-    mistral-small:24b-instruct-2501-q4_K_M, mistral-small:24b-q4_K_M, mistral-small:24b-instruct-2501,
-    mistral-small:24b, its repo, mistral-small. typed: what the person called it. The catalog is not read before the
-    first name is asked for.
-    """
-    from minichat.catalog import load_catalog
-    from minichat.manifest import ModelName
-
-    manifest, names = model.manifest, [model.name, str(model.path)]
-    if manifest is not None:
-        match = load_catalog().find(ModelName(manifest.name, manifest.tag))
-        if match is not None:
-            families = [f"{match.entry.family}:{tag}" for tag in match.entry.tags]
-            names += [f"{name}-{match.target}" for name in families] + [*families, match.entry.repo]
-        names += [*([manifest.repo] if manifest.repo else []), manifest.name]
-    if typed is not None and typed.lower() not in map(str.lower, names):
-        names.insert(0, typed)
-    yield from names
 
 
 def sampling(chosen: Mapping[str, Setting]) -> Sampling:
