@@ -1,0 +1,135 @@
+"""`map`: one answer for each line of standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minichat.commands.hub import fetching
+from minichat.commands.options import (
+    CtxOption,
+    DeviceOption,
+    GpuLayersOption,
+    JsonOutputOption,
+    LicenceOption,
+    MaxTokensOption,
+    MinPOption,
+    ModelArgument,
+    PersonaOption,
+    SchemaOption,
+    SeedOption,
+    SystemOption,
+    TemperatureOption,
+    TemplateOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    YesOption,
+    find_model,
+)
+from quant.errors import UsageError
+
+if TYPE_CHECKING:
+    from minichat.chat import RunOptions
+    from minichat.choices import Choices
+
+app = typer.Typer()
+
+
+@app.command(
+    "map",
+    short_help="Answer each line of standard input.",
+    epilog="\b\nExamples:\n"
+    '  minichat map demo "What is the capital of {line}?" < countries.txt\n'
+    '  minichat map mistral-small "In French: {line}" < en.txt > fr.txt\n'
+    "  cut -f2 mails.tsv | minichat map mistral-small --json \\\n"
+    '      --schema mail.json "Who wants what? {line}" > mails.jsonl\n'
+    '  minichat map mistral-small "Sum up: {line}" --resume sums.jsonl < texts.txt\n'
+    '  tail -f log | minichat map mistral-small "Is this an error? {line}"\n'
+    "\n\b\nPut the prompt in quotes. {} is a place for the line, too, where there is no\n"
+    "{line}. A blank line has a blank answer.",
+)
+def map_command(
+    model: ModelArgument,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question, with {line} where the line goes.")],
+    system: SystemOption = None,
+    persona: PersonaOption = None,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    seed: SeedOption = None,
+    max_tokens: MaxTokensOption = None,
+    ctx: CtxOption = None,
+    device: DeviceOption = None,
+    gpu_layers: GpuLayersOption = None,
+    threads: ThreadsOption = None,
+    template: TemplateOption = None,
+    json_output: JsonOutputOption = False,
+    schema: SchemaOption = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FILE", help="Keep the answers here, and do not ask again for those there."),
+    ] = None,
+    yes: YesOption = False,
+    accept_licence: LicenceOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON object for each line: its answer or its error.")
+    ] = False,
+) -> None:
+    """Answer each line of standard input, in one line each, as the lines come.
+
+    Lines know nothing of each other. Line breaks in an answer become blanks; --json shows it as it was. A line that
+    cannot be answered (it is too long, its JSON was cut) leaves an empty line, is told on standard error, and makes the
+    exit code 3 in the end.
+
+    With --resume an interrupted run goes on where it was: the same command prints what is in FILE, asks for the rest,
+    and for what had an error. FILE holds JSON lines.
+    """
+    from minichat.choices import Choices
+    from minichat.commands.chat import use
+    from minichat.inputs import Lines
+    from minichat.mapping import LinePrompt, map_lines
+    from minichat.settings_file import load_settings
+
+    line_prompt = LinePrompt.parse(prompt)
+    if sys.stdin.isatty():
+        raise UsageError("no lines: pipe them in, or put `< FILE` behind the command")
+    given = {
+        "system": system, "temperature": temperature, "top-k": top_k, "top-p": top_p, "min-p": min_p, "seed": seed,
+        "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
+        "template": template, "format": _format(json_output, schema),
+    }  # fmt: skip
+    choices = Choices(load_settings(), persona, given, os.environ)
+    found = find_model(model, fetching(yes, accept_licence, threads))
+    use(found, accept_licence)
+    options = _options(choices.for_model(found, model))
+    map_lines(found, line_prompt, options, Lines(sys.stdin.buffer), as_json, resume)
+
+
+def _format(json_output: bool, schema: str | None) -> str | None:
+    if json_output and schema is not None:
+        raise UsageError("--schema says already that the answer is JSON: leave --json-output out")
+    if schema == "-":
+        raise UsageError("standard input has the lines: give the schema as a file")
+    return "json" if json_output else schema
+
+
+def _options(choices: Choices) -> RunOptions:
+    from minichat import settings
+    from minichat.chat import RunOptions
+
+    chosen = choices.chosen()
+    system, template, max_tokens = (chosen[name].value for name in ("system", "template", "max-tokens"))
+    return RunOptions(
+        system if isinstance(system, str) else None,
+        settings.sampling(chosen),
+        max_tokens if isinstance(max_tokens, int) else None,
+        settings.load_options(chosen),
+        template if isinstance(template, str) else None,
+        form=settings.answer_format(chosen),
+    )
