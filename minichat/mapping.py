@@ -68,20 +68,22 @@ def map_lines(
     """
     from minichat.results import opened
 
-    with opened(resume, _made_with(model, prompt, options)) if resume is not None else nullcontext() as results:
-        with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
-            from minichat.terminal.answer import wait_loaded
-            from minichat.terminal.line_progress import LineProgress
-            from minichat.terminal.progress import StatusLine
+    with (
+        opened(resume, _made_with(model, prompt, options)) if resume is not None else nullcontext() as results,
+        Engine(model.path, options.load) as engine,  # it loads while the terminal is imported
+    ):
+        from minichat.terminal.answer import wait_loaded
+        from minichat.terminal.line_progress import LineProgress
+        from minichat.terminal.progress import StatusLine
 
-            info = wait_loaded(engine, StatusLine(sys.stderr))
-            conversation = begin(engine, model, info, options)
-            answers = _Answers(engine, info, conversation, prompt, options, sampling_of(model, options.sampling))
-            answers.check_prompt()
-            with LineProgress(lines.total_bytes) as progress:
-                run = _Run(answers, results, progress, as_json)
-                for line in lines:
-                    run.take(line, lines.read_bytes)
+        info = wait_loaded(engine, StatusLine(sys.stderr))
+        conversation = begin(engine, model, info, options)
+        answers = _Answers(engine, info, conversation, prompt, options, sampling_of(model, options.sampling))
+        answers.check_prompt()
+        with LineProgress(lines.total_bytes) as progress:
+            run = _Run(answers, results, progress, as_json)
+            for line in lines:
+                run.take(line, lines.read_bytes)
     if run.failed:
         raise DataError(f"{run.failed:,} of {run.taken:,} lines have an error")
 
@@ -134,7 +136,7 @@ class _Answers:
         events = self._engine.generate(
             self._pieces(line), self._sampling, self._options.max_tokens, grammar=self._options.form.grammar
         )
-        thoughts = []
+        thoughts: list[str] = []
         for event in events:
             if isinstance(event, Done):
                 return event, "".join(thoughts)

@@ -15,8 +15,8 @@ from minichat.terminal.units import format_duration
 class LineProgress:
     """`with LineProgress(total_bytes) as progress: progress.update(done_lines, read_bytes, is_new=True)`
 
-    total_bytes: of the input; None where nobody knows, then there is no time left to tell. Lines that are not new, whose
-    answers were there before, say nothing about how fast the work is.
+    total_bytes: of the input; None where nobody knows, then there is no time left to tell. Lines that are not new,
+    whose answers were there before, say nothing about how fast the work is.
     """
 
     def __init__(
