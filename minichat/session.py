@@ -99,7 +99,13 @@ class Session:
             self._let_go()
         try:
             handle = self._make_file() if self._handle is None else self._handle
-            self._append(handle, record_lines(self._state, now, whole=not self._is_whole), sync=True)
+            lines = record_lines(self._state, now, whole=not self._is_whole)
+            was_whole, self._is_whole = self._is_whole, False  # a Ctrl-C in here leaves open what was written
+            try:
+                self._append(handle, lines, sync=True)
+            except OSError:
+                self._is_whole = was_whole
+                raise
         except OSError as error:
             self._problem = error.strerror or str(error)
         else:

@@ -124,11 +124,15 @@ def with_partial(messages: Sequence[Message], partial: str) -> list[Message]:
     >>> [(m.text, m.cut) for m in with_partial([Message("user", "Hi")], "Hel")]
     [('Hi', False), ('Hel', True)]
     """
-    if not partial or not messages:
-        return list(messages)
+    if not messages:
+        return []
     last = messages[-1]
+    if last.prefix:  # it was being lengthened
+        messages = [*messages[:-1], last := replace(last, prefix=False, cut=True)]
+    if not partial:
+        return list(messages)
     if last.role == "assistant" and isinstance(last.content, str) and not last.calls:
-        return [*messages[:-1], replace(last, content=last.content + partial, tokens=None, prefix=False, cut=True)]
+        return [*messages[:-1], replace(last, content=last.content + partial, tokens=None, cut=True)]
     return [*messages, Message("assistant", partial, cut=True)]
 
 
@@ -196,7 +200,7 @@ def read_state(data: bytes, where: str) -> Reading:
         try:
             if number == 1:
                 _check_header(line, where)
-            else:
+            elif line:
                 record = _object(line)
                 if isinstance(record.get("partial"), str) and len(record) == 1:
                     if damaged_line is None:
