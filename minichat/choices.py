@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,13 +61,16 @@ class Choices:
         """Every parameter with its value and who chose it; None and "" for what nobody has chosen."""
         return merged([("/set", self.typed), (COMMAND_LINE, self.given), *self._below])
 
-    def choose(self, name: str, value: Value) -> None:
-        """/set: `value` from now on. None takes back what was said here and on the command line."""
+    def with_choice(self, name: str, value: Value) -> Choices:
+        """These, and `value` by /set. None takes back what was said by /set and on the command line."""
+        new = copy(self)
+        new.given, new.typed = dict(self.given), dict(self.typed)
         if value is not None:
-            self.typed[name] = value
+            new.typed[name] = value
         else:
-            self.typed.pop(name, None)
-            self.given.pop(name, None)
+            new.typed.pop(name, None)
+            new.given.pop(name, None)
+        return new
 
 
 def names_of(model: Model, named: str | None = None) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from minichat.commands import chat, convert, hub, machine, store
+from minichat.commands import chat, config, convert, hub, machine, store
 from minichat.commands import map as mapping
 from quant.errors import MinichatError, StorageError, UsageError
 
@@ -42,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _part in (chat, mapping, hub, convert, store, machine):
+for _part in (chat, mapping, hub, convert, store, config, machine):
     app.registered_commands += _part.app.registered_commands
 
 

@@ -1,0 +1,70 @@
+"""`minichat config --edit`: config.toml in the person's editor, checked when they leave it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from minichat.folders import make_folder
+from minichat.settings_file import load_settings
+from quant.errors import StorageError, UsageError
+
+_EDITORS = ("nano", "vim", "vi", "notepad")  # where nobody has said which
+BEGINNING = """\
+# minichat's settings. `minichat config` shows what holds, and where it comes from.
+
+# model = "mistral-small"          # what `minichat run` without a MODEL talks to
+
+# [defaults]                       # for every chat: the names of the options
+# temperature = 0.3
+
+# [models."mistral-small:24b"]     # for the chats with one model
+# ctx = 16384
+
+# [personas.coder]                 # minichat run --as coder
+# system = "You write Python."
+"""
+
+
+def edit_settings(path: Path, environ: Mapping[str, str]) -> None:
+    """Opens the file in $VISUAL or $EDITOR; made first, with hints in comments, if it is not there.
+
+    Raises UsageError where there is no editor, StorageError for a file that cannot be made, DataError if there is a
+    fault in it afterwards.
+    """
+    command = _editor(environ)
+    try:
+        make_folder(path.parent)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(BEGINNING)
+    except FileExistsError:
+        if not path.exists():  # a link that leads nowhere
+            raise StorageError(f"{path} is a link to a file that is not there") from None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot make it: {error.strerror or error}") from error
+    try:
+        code = subprocess.run([*command, str(path)], check=False).returncode
+    except OSError as error:
+        raise UsageError(f"the editor {command[0]} cannot be started: {error.strerror or error}") from error
+    if code != 0:
+        raise UsageError(f"{command[0]} ended with the exit code {code}")
+    load_settings(path)
+
+
+def _editor(environ: Mapping[str, str]) -> list[str]:
+    named = environ.get("VISUAL") or environ.get("EDITOR")
+    if named:
+        try:
+            words = shlex.split(named, posix=sys.platform != "win32")
+        except ValueError as error:
+            raise UsageError(f"$EDITOR is no command: {error}") from error
+        if words:
+            return words
+    found = next((found for editor in _EDITORS if (found := shutil.which(editor))), None)
+    if found is None:
+        raise UsageError("no editor was found: set $EDITOR, or edit the file that `minichat config --path` names")
+    return [found]
