@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from minichat.commands import chat, config, convert, hub, machine, store
+from minichat.commands import chat, completion, config, convert, hub, machine, sessions, store
 from minichat.commands import map as mapping
 from quant.errors import MinichatError, StorageError, UsageError
 
@@ -34,16 +34,28 @@ app = typer.Typer(
     "  minichat run demo                        chat with the small model that comes with minichat\n"
     '  minichat run demo "What is minichat?"    one answer\n'
     '  cat notes.txt | minichat run demo "Sum this up"\n'
+    '  minichat map demo "What is the capital of {line}?" < countries.txt\n'
     "  minichat run mistral-small               fetch Mistral Small, and chat with it\n"
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q4_K_M\n",
+    epilog="\b\nExit codes:\n"
+    "  0    done\n"
+    "  2    wrong usage\n"
+    "  3    a bad model, file or schema; a prompt that is longer than the context;\n"
+    "       `map`: at least one line has an error\n"
+    "  4    the network or the hub\n"
+    "  5    a file cannot be written, or there is too little memory\n"
+    "  6    the engine died\n"
+    "  130  interrupted by Ctrl-C (143 by a polite kill)\n"
+    "  141  whoever read the output has left, as in `| head -1`",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _part in (chat, mapping, hub, convert, store, config, machine):
+for _part in (chat, mapping, hub, convert, store, config, machine, completion):
     app.registered_commands += _part.app.registered_commands
+app.add_typer(sessions.app, short_help="List conversations; show, search, remove them.")
 
 
 def main() -> NoReturn:
