@@ -190,37 +190,63 @@ def read_state(data: bytes, where: str) -> Reading:
         raise DataError(f"{where} is longer than {MAX_BYTES >> 20} MB: this is no session of minichat")
     if b"\n" not in data and (_HEADER.startswith(data) or data.startswith(_HEADER)):
         return Reading(State(), 0, True)  # its very first write was torn
-    state, partial, damaged_line = State(), [], None
+    replay = _Replay()
     start, number = 0, 0
     while start < len(data):
         end = data.find(b"\n", start)
-        is_last = end < 0
-        line = data[start:] if is_last else data[start:end]
+        line = data[start:] if end < 0 else data[start:end]
         number += 1
         try:
             if number == 1:
                 _check_header(line, where)
             elif line:
-                record = _object(line)
-                if isinstance(record.get("partial"), str) and len(record) == 1:
-                    if damaged_line is None:
-                        partial.append(record["partial"])
-                elif "messages" in record:
-                    if "from" not in record:
-                        state, damaged_line = _applied(State(title=state.title), record), None
-                    elif damaged_line is None:
-                        state = _applied(state, record)
-                    partial.clear()
-                elif set(record) != {"summary"}:
-                    raise DamagedError
+                replay.take(_object(line))
         except DamagedError:
-            if is_last:
+            if end < 0:
                 break
-            if damaged_line is None:
-                damaged_line = number
-        start = len(data) if is_last else end + 1
-    state = replace(state, partial="".join(partial))
-    return Reading(state, start, data[:start].endswith(b"\n"), damaged_line)
+            if replay.damaged_line is None:
+                replay.damaged_line = number
+        start = len(data) if end < 0 else end + 1
+    return Reading(replay.state(), start, data[:start].endswith(b"\n"), replay.damaged_line)
+
+
+class _Replay:
+    """The conversation, record by record. damaged_line: from it on, records build on what is not known."""
+
+    def __init__(self) -> None:
+        self.damaged_line: int | None = None
+        self._settings = Settings()
+        self._messages: list[Message] = []
+        self._title = ""
+        self._partial: list[str] = []
+
+    def take(self, record: dict[str, Any]) -> None:
+        """Raises DamagedError for what is no record; then nothing has changed."""
+        if "messages" in record and ("from" not in record or self.damaged_line is None):
+            self._take_messages(record)
+        elif isinstance(record.get("partial"), str) and len(record) == 1:
+            if self.damaged_line is None:
+                self._partial.append(record["partial"])
+        elif "messages" not in record and set(record) != {"summary"}:
+            raise DamagedError
+
+    def state(self) -> State:
+        return State(self._settings, tuple(self._messages), self._title, "".join(self._partial))
+
+    def _take_messages(self, record: dict[str, Any]) -> None:
+        is_whole = "from" not in record
+        first, gone = (0, len(self._messages)) if is_whole else (record["from"], record.get("gone", 0))
+        if not isinstance(record["messages"], list) or type(first) is not int or type(gone) is not int:
+            raise DamagedError
+        if not (0 <= first <= len(self._messages) and 0 <= gone <= len(self._messages) - first):
+            raise DamagedError
+        settings = _settings(Settings() if is_whole else self._settings, record)
+        self._messages[first : first + gone] = [read_message(value) for value in record["messages"]]
+        self._settings = settings
+        self._title = title_of(self._title, self._messages)
+        self._partial.clear()
+        if is_whole:
+            self.damaged_line = None
 
 
 def saved(name: str, reading: Reading, forked_from: str | None = None) -> Saved:
@@ -269,29 +295,17 @@ def _check_header(line: bytes, where: str) -> None:
         raise DataError(f"{where} is a session of another version of minichat: use that one")
 
 
-def _applied(state: State, record: dict[str, Any]) -> State:
-    values = record["messages"]
-    first, gone = record.get("from", 0), record.get("gone", 0)
-    if not isinstance(values, list) or type(first) is not int or type(gone) is not int:
-        raise DamagedError
-    if not (0 <= first <= len(state.messages) and 0 <= gone <= len(state.messages) - first):
-        raise DamagedError
-    messages = (
-        *state.messages[:first],
-        *(read_message(value) for value in values),
-        *state.messages[first + gone :],
-    )
-    changed = {name: record[name] for name in _SETTINGS if name in record}
-    settings = replace(state.settings, **changed)
+def _settings(old: Settings, record: dict[str, Any]) -> Settings:
+    new = replace(old, **{name: record[name] for name in _SETTINGS if name in record})
     if (
-        not isinstance(settings.model, str)
-        or not (settings.vocabulary is None or type(settings.vocabulary) is int)
-        or not isinstance(settings.template, str | None)
-        or not isinstance(settings.system, str | None)
+        not isinstance(new.model, str)
+        or not (new.vocabulary is None or type(new.vocabulary) is int)
+        or not isinstance(new.template, str | None)
+        or not isinstance(new.system, str | None)
         or not set(record) <= {"from", "gone", "messages", *_SETTINGS}
     ):
         raise DamagedError
-    return State(settings, messages, title_of(state.title, messages))
+    return new
 
 
 def _line(value: object) -> bytes:
