@@ -7,6 +7,7 @@ None where nothing is chosen. Standard library only.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -83,7 +84,7 @@ class Parameter:
                     return self.check(text.strip().lower())
                 case "form":
                     is_word = text.strip().lower() in (TEXT, JSON)
-                    return self.check(text.strip().lower() if is_word else text)
+                    return self.check(text.strip().lower() if is_word else os.path.expanduser(text.strip()))  # noqa: PTH111
                 case "text":
                     return self.check(text)
         except (ValueError, KeyError):

@@ -1,0 +1,122 @@
+"""/model: another model in the same chat. The conversation goes on with it, or all stays as it was.
+
+The new model is loaded before the old one is given up; only where that fails for want of memory, the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from minichat.settings import load_options
+from minichat.template.messages import Message
+from minichat.terminal.answer import wait_loaded
+from minichat.terminal.chosen import bring, template_teller
+from minichat.terminal.output import say
+from minichat.terminal.progress import StatusLine
+from quant.errors import DataError, EngineError, GgufError, MinichatError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from minichat.conversation import Conversation
+    from minichat.engine.client import Engine
+    from minichat.engine.types import LoadOptions, ModelInfo
+    from minichat.models import Model
+    from minichat.terminal.chat import Chat, Opened
+
+_VOCABULARY_KEYS = ("tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.merges")
+
+
+def switch_model(chat: Chat, name: str) -> None:
+    """Talks to the model of that name from now on.
+
+    Raises UsageError or DataError for a model that is none, that cannot be had, or that cannot go on with the
+    conversation, and EngineError for one that cannot be loaded: then the chat is as it was before.
+    """
+    if chat.open_model is None:
+        raise UsageError("the model of this chat cannot be changed")
+    opened = chat.open_model(name)
+    choices = chat.choices.for_model(opened.model, name)
+    before, after = chat.choices.chosen(), choices.chosen()
+    load, tell = load_options(after), template_teller(opened.model, after["template"], chat.toolbox)
+    engine, info = _loaded(chat, opened, load)
+    with ExitStack() as undo:
+        undo.callback(engine.close)
+        conversation = _taken_over(chat, opened.model, engine, info, tell(info))
+        bring(chat, before, after)
+        undo.pop_all()
+    old, chat.engine = chat.engine, engine
+    old.close()
+    chat.choices, chat.load, chat.template_of = choices, load, tell
+    chat.open_engine, chat.model_name, chat.info = opened.open_engine, opened.model.name, None
+    chat.conversation.messages[:] = conversation.messages
+    chat.stats, chat.last_prompt = None, []
+
+
+def _loaded(chat: Chat, opened: Opened, load: LoadOptions) -> tuple[Engine, ModelInfo]:
+    """An engine with the new model. Where the two do not go together, the old one is ended, and comes back if the new
+    one still fails.
+    """
+    try:
+        return _started(opened, load)
+    except (EngineError, GgufError) as error:
+        is_for_memory = isinstance(error, EngineError) or re.search("alloc|memory", str(error))
+        if chat.info is None or not is_for_memory:  # without info, the old model takes no memory yet
+            raise
+        say(f"({error}; once more, without {chat.model_name} in memory)", "dim")
+    chat.engine.close()
+    try:
+        return _started(opened, load)
+    except BaseException:
+        chat.restart()
+        raise
+
+
+def _started(opened: Opened, load: LoadOptions) -> tuple[Engine, ModelInfo]:
+    engine = opened.open_engine(load)
+    try:
+        return engine, wait_loaded(engine, StatusLine(sys.stdout))
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _taken_over(chat: Chat, model: Model, engine: Engine, info: ModelInfo, template: str | None) -> Conversation:
+    """The conversation as the new model is to see it. DataError for one that its template cannot express."""
+    old = chat.conversation
+    messages = list(old.messages)
+    if chat.choices.model is None or not _is_same_vocabulary(chat.choices.model.path, model.path):
+        messages = [replace(message, tokens=None) for message in messages]
+    new = replace(old, template=template, messages=messages, embedded=engine.apply_template, bos=info.bos)
+    if not messages:
+        return new
+    if template is None and old.template is not None:
+        raise DataError(
+            f"{model.name} is a base model, and cannot go on with a chat (/clear, then /model {model.name})"
+        )
+    tried = replace(new, messages=[*messages, Message("user", "…")] if messages[-1].role == "assistant" else messages)
+    try:
+        engine.tokenize(tried.pieces())
+    except MinichatError as error:
+        raise DataError(f"{model.name} cannot go on with this conversation: {error}") from error
+    return new
+
+
+def _is_same_vocabulary(path: Path, other: Path) -> bool:
+    """Whether the ids of one file mean the same in another. Files that cannot be read have nothing in common."""
+    if path == other:
+        return True
+    from convert.gguf_file import read_header
+
+    def vocabulary(file: Path) -> list[Any]:
+        metadata = read_header(file).metadata
+        return [metadata.get(key) for key in _VOCABULARY_KEYS]
+
+    try:
+        return vocabulary(path) == vocabulary(other)
+    except (MinichatError, OSError):
+        return False
