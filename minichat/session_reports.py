@@ -83,6 +83,8 @@ def describe_opened(saved: Saved, model: str) -> Iterator[str]:
         yield f"(it was held with {saved.model}: /model {saved.model} goes on with that)"
     if saved.messages and saved.messages[-1].cut:
         yield "(the last answer was cut off: /continue goes on with it, /retry asks again)"
+    elif saved.messages and saved.messages[-1].role == "user":
+        yield "(the last question has no answer yet: /retry asks it again)"
 
 
 def _short(text: str) -> str:
