@@ -51,7 +51,7 @@ def show_found(found: Iterable[Found], text: str, as_json: bool = False, *, most
     if as_json:
         print_json([asdict(one) for one in found])
         return
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     more = False
     for one in found:
         if most is not None and len(rows) == most:
