@@ -5,9 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import OptionInfo
+
+from minichat.parameters import INT32 as INT32
+from minichat.parameters import PARAMETERS
 
 if TYPE_CHECKING:
     from minichat.models import Fetch, Model
+
+
+def _chosen(name: str) -> OptionInfo:
+    """The option of a parameter. Of limits, typer is told those that a number may have."""
+    known = PARAMETERS[name]
+    is_number = known.kind in ("number", "whole")
+    low, high = (known.low, known.high) if is_number else (None, None)
+    metavar = "|".join(known.choices) or None
+    option: OptionInfo = typer.Option(f"--{name}", min=low, max=high, help=known.help, metavar=metavar)
+    return option
+
 
 ModelArgument = Annotated[
     str,
@@ -29,33 +44,22 @@ YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Fetch without aski
 LicenceOption = Annotated[
     bool, typer.Option("--accept-licence", help="Accept the model's licence, where it is one that asks for that.")
 ]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, max=512, help="Threads on the CPU.")]
-INT32 = 2**31 - 1
 
-# What is chosen for an answer, in `run` and in `map`.
-SystemOption = Annotated[str | None, typer.Option("--system", help="The system prompt.")]
+# What is chosen for an answer, in `run` and in `map`: limits and help are those of the table of parameters.
+SystemOption = Annotated[str | None, _chosen("system")]
 PersonaOption = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="A persona of your settings (`minichat config`).")
 ]
-TemperatureOption = Annotated[
-    float | None, typer.Option("--temperature", min=0, max=99, help="0 always takes the likeliest token.")
-]
-TopKOption = Annotated[
-    int | None, typer.Option("--top-k", min=0, max=INT32, help="Draw from the K likeliest tokens; 0: from all.")
-]
-TopPOption = Annotated[
-    float | None, typer.Option("--top-p", min=0, max=1, help="… that make up this much probability.")
-]
-MinPOption = Annotated[
-    float | None, typer.Option("--min-p", min=0, max=1, help="… at least this likely, next to the best.")
-]
-SeedOption = Annotated[
-    int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed draws the same answer.")
-]
-MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")]
-CtxOption = Annotated[int | None, typer.Option("--ctx", min=16, max=INT32, help="Context length, in tokens.")]
-DeviceOption = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|gpu", help="Where to compute.")]
-GpuLayersOption = Annotated[int | None, typer.Option("--gpu-layers", min=0, max=INT32, help="Layers on the GPU.")]
+TemperatureOption = Annotated[float | None, _chosen("temperature")]
+TopKOption = Annotated[int | None, _chosen("top-k")]
+TopPOption = Annotated[float | None, _chosen("top-p")]
+MinPOption = Annotated[float | None, _chosen("min-p")]
+SeedOption = Annotated[int | None, _chosen("seed")]
+MaxTokensOption = Annotated[int | None, _chosen("max-tokens")]
+CtxOption = Annotated[int | None, _chosen("ctx")]
+DeviceOption = Annotated[str | None, _chosen("device")]
+GpuLayersOption = Annotated[int | None, _chosen("gpu-layers")]
+ThreadsOption = Annotated[int | None, _chosen("threads")]
 JsonOutputOption = Annotated[bool, typer.Option("--json-output", help="The answer is a JSON object.")]
 SchemaOption = Annotated[
     str | None,
