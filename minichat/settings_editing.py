@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ def edit_settings(path: Path, environ: Mapping[str, str]) -> None:
     command = _editor(environ)
     try:
         make_folder(path.parent)
-        with path.open("x", encoding="utf-8") as file:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             file.write(BEGINNING)
     except FileExistsError:
         if not path.exists():  # a link that leads nowhere
