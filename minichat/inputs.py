@@ -20,6 +20,7 @@ from quant.errors import DataError, UsageError
 _MAX_TEXT_BYTES = 64 << 20
 _MAX_LINE_BYTES = 16 << 20
 _STDIN = "standard input"
+_MARK = "\ufeff"  # what some programs write before UTF-8
 
 
 def read_question(prompt: str | None) -> str | None:
@@ -38,7 +39,7 @@ def read_question(prompt: str | None) -> str | None:
 def read_text(file: str) -> str:
     """A file's text, or standard input's for `-`. Raises DataError for what cannot be read as UTF-8."""
     try:
-        return _read(file).decode("utf-8-sig")
+        return _read(file).decode().removeprefix(_MARK)
     except UnicodeDecodeError as error:
         raise DataError(f"{_name(file)} is not UTF-8 text (byte {error.start})") from error
 
@@ -93,7 +94,7 @@ class Lines:
                 self._is_warned = True
                 _warn(f"line {number} of {_STDIN}", error)
             text = raw.decode(errors="replace")
-        return text.removeprefix("\ufeff") if number == 1 else text
+        return text.removeprefix(_MARK) if number == 1 else text
 
 
 def _size(stream: BinaryIO) -> int | None:
@@ -122,10 +123,11 @@ def _name(file: str) -> str:
 
 def _replaced(raw: bytes) -> str:
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode()
     except UnicodeDecodeError as error:
         _warn(_STDIN, error)
-        return raw.decode("utf-8-sig", "replace")
+        text = raw.decode(errors="replace")
+    return text.removeprefix(_MARK)
 
 
 def _warn(what: str, error: UnicodeDecodeError) -> None:
