@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from fake_screen import Screen
@@ -34,6 +35,8 @@ ANSWERS = {
     "blank": "\n\n \n",
     "empty": "",
     "markers": "- \n-\n\n*\n\n#\n\n##\n\n>\n\n```\n```\n\n1.\n\n***\n---",
+    "odd blanks": "\u3000\n=\n\u3000\n*\n\n```\nx\n```\u3000\n```\nend",
+    "empty quotes": ">\ne\n\n> \n\nf\n>\n\n>\n1) \\\n",
     "rules": "a\n\n---\n\nb\n***\n# c\n---\n---\n",
 }
 PIECES = [
@@ -72,13 +75,16 @@ def console(width: int, height: int, file: Screen | None = None) -> Console:
 
 
 def whole(text: str, width: int) -> Screen:
-    """rich's rendering of all of it, with the same parser."""
+    """rich's rendering of all of it, with the same parser, less the blanks that it pads rows with."""
     markdown = Markdown("", code_theme="ansi_dark", hyperlinks=False)
     source = BlockSource()
     source.add(text)
     markdown.parsed = [token for block in source.last() for token in block.tokens]
     screen = Screen(width, 10_000)
-    console(width, 10_000, screen).print(markdown)
+    rich = console(width, 10_000, screen)
+    with rich.capture() as capture:
+        rich.print(markdown)
+    screen.write(re.sub(" +$", "", capture.get(), flags=re.MULTILINE))
     return screen
 
 
@@ -128,14 +134,16 @@ def test_plain_rich_shows_the_same(name: str) -> None:
 def test_random_answers() -> None:
     for seed in range(150):
         chance = random.Random(seed)
-        text = "".join(chance.choice(PIECES) for _ in range(chance.randrange(60)))
-        width = chance.choice([20, 40, 80])
+        text = "".join(chance.choice(PIECES) for _ in range(chance.randrange(chance.choice([20, 60, 150]))))
+        width, height = chance.choice([8, 20, 40, 80]), chance.choice([1, 2, 5, 12, 24])
         try:
             expected = whole(text, width)
         except Exception:  # rich fails on it: the stream must not, and is compared with nothing
-            stream(text, width, 12, seed)
+            stream(text, width, height, seed)
             continue
-        assert stream(text, width, 12, seed).text() == expected.text(), repr(text)
+        shown = stream(text, width, height, seed)
+        assert shown.text() == expected.text(), repr(text)
+        assert shown.styled() == expected.styled(), repr(text)
 
 
 def test_only_the_unfinished_block_is_drawn_again_and_nothing_is_taller_than_the_screen() -> None:
@@ -210,6 +218,15 @@ def test_rows_that_a_narrower_screen_broke_are_not_left_behind() -> None:
         shown.size = (width, 24)  # type: ignore[assignment]
     markdown.close()
     assert screen.text() == whole("word " * 50 + "more " * 30 + "end", 60).text()
+
+
+@pytest.mark.parametrize("char", ["a\u200da", "👨\u200d👩\u200d👧", "🇩🇪", "❤\ufe0f"])
+def test_what_the_terminal_thinks_wider_is_whole_in_the_end(char: str) -> None:
+    """The screen here gives every character its own cells, rich knows which ones are drawn as one."""
+    for length in range(14, 21):
+        for text in (char + "x" * length, "x" * length + char, f"{char * 4} word {char * 4} word", f"| {char} |\n|-|"):
+            said = "".join(stream(text, 20, 5, length).text())
+            assert (said.count(char), said.count("x")) == (text.count(char), text.count("x")), text
 
 
 def test_rows_that_are_no_longer_needed_are_erased() -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from markdown_it.token import Token
 
-_MARKER_ONLY = re.compile(r"\s*(?:[-=*+#>~`_|:]+|\d+[.)]?)?\s*\Z")
+_MARKER_ONLY = re.compile(r"[ \t\n]*(?:[-=*+#>~`_|:]+|\d+[.)]?)?[ \t\n]*\Z")
+_BLANKS = " \t\n"  # for Markdown; other ones, like U+3000, are text
 _LARGE = 4000  # characters of one unfinished block from which on it is not parsed anew for every line
 _GROWTH = 1.25
 
@@ -123,11 +124,11 @@ class BlockSource:
                 return True
             case "fence":
                 _, *code = block.source.rstrip("\n").split("\n")
-                end = code[-1].strip() if code else ""
+                end = code[-1].strip(_BLANKS) if code else ""
                 indented = bool(code) and len(code[-1]) - len(code[-1].lstrip(" ")) > 3
                 return not indented and end.startswith(token.markup) and not end.strip(token.markup[0])
             case "paragraph_open" | "blockquote_open" | "table_open":
-                return not lines[-1].strip()
+                return not lines[-1].strip(_BLANKS)
             case _:
                 return False  # a list, or indented code: may go on after a blank line
 

@@ -44,7 +44,8 @@ class LiveArea:
         if size.width == self._width and before == len(self._live):
             most = min(before, len(final) + len(live)) - 1  # the last one anew: the cursor ends in it
             for row in (final + live)[: max(most, 0)]:
-                if row != self._live[same]:
+                # A live row was cut where the terminal thought it wider than we do: for good, it has to be whole.
+                if row != self._live[same] or (same < len(final) and not row.isascii()):
                     break
                 same += 1
         if final or live or before:
@@ -68,10 +69,20 @@ def _sequence(final: list[str], live: list[str], before: int, width: int) -> str
         parts.append(f"\x1b[{before - 1}A")
     if before > len(final) + len(live):
         parts.append("\x1b[J")
-    # After a full row the cursor is still in its last cell, which erasing the rest of the row would take with it.
-    drawn = [row if row_cells(row) >= width else row + "\x1b[K" for row in final + live]
+    drawn = [_drawn(row, width, "\x1b[J") for row in final] + [_drawn(row, width, "\x1b[K") for row in live]
     parts += [row + "\n" for row in drawn[: len(final)]]
     if live:
-        # A terminal may think a row wider than we do (emoji): it is cut for now, lest we lose count of the rows.
+        # A row that the terminal thinks wider than we do is cut for now, lest we lose count of the rows.
         parts += ["\x1b[?7l", "\n".join(drawn[len(final) :]), "\x1b[?7h"]
     return "".join(parts)
+
+
+def _drawn(row: str, width: int, erase: str) -> str:
+    """A row, and what takes away the rest of the one that was there.
+
+    After a full row the cursor is still in its last cell, which erasing behind it would take with it. And a terminal
+    may think a row full, or even break it, that we do not (emoji): where that may be, `erase` comes first.
+    """
+    if not row.isascii():
+        return erase + row
+    return row + "\x1b[K" * (row_cells(row) < width)

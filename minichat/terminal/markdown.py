@@ -118,8 +118,8 @@ class BlockRenderer:
     def _printed(self, renderable: RenderableType) -> list[str]:
         with self._console.capture() as capture:
             self._console.print(renderable)
-        rows = capture.get().removesuffix("\n").split("\n")
-        return [_PADDING.sub("", row) for row in rows]
+        shown = capture.get()
+        return [_PADDING.sub("", row) for row in shown.removesuffix("\n").split("\n")] if shown else []
 
 
 def _stand_in(block: Block | None) -> tuple[list[Token], int]:
