@@ -59,6 +59,11 @@ class Session:
     def name(self) -> str:
         return self.path.name.removesuffix(SUFFIX)
 
+    @property
+    def vocabulary(self) -> int | None:
+        """How many tokens the model knew that the conversation was saved with; None if that is not known."""
+        return self._state.settings.vocabulary
+
     def begin_file(self, handle: int) -> None:
         """Takes a locked, empty file for its own."""
         self._handle, self._is_whole, self._begin = handle, False, header_line(datetime.now(timezone.utc))

@@ -103,10 +103,15 @@ class Saved:
     damaged_line: int | None = None
     forked_from: str | None = None
 
-    def messages_for(self, model: str, vocabulary: int | None) -> list[Message]:
-        """The messages to go on with; those of another model, or of another vocabulary, without their token ids."""
-        same = self.vocabulary is None or vocabulary is None or self.vocabulary == vocabulary
-        return self.messages if same and self.model == model else without_tokens(self.messages)
+    def messages_for(self, model: str, vocabulary: int | None = None) -> list[Message]:
+        """The messages to go on with, without the token ids of another model, or of another vocabulary than its own.
+
+        vocabulary: how many tokens the model knows; None if that is not known yet.
+        """
+        own = self.vocabulary
+        if self.model != model or own is None or vocabulary not in (None, own):
+            return without_tokens(self.messages)
+        return [one if max(one.tokens or (), default=0) < own else replace(one, tokens=None) for one in self.messages]
 
 
 def without_tokens(messages: Sequence[Message]) -> list[Message]:

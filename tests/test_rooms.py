@@ -41,6 +41,9 @@ QUIET = {
         *("convert.publish", "quant.errors"),
     },
     "minichat/home.py": set(),
+    "minichat/session_message.py": {"minichat.template"},
+    "minichat/session_file.py": {"minichat.session_message", "minichat.template", "quant.errors"},
+    "minichat/session.py": {"minichat.session_file", "minichat.conversation", "minichat.folders", "convert.publish"},
     "minichat/last_used.py": {"minichat.folders"},
     "minichat/store.py": {
         *("minichat.manifest", "minichat.names", "minichat.blobs", "minichat.notices", "minichat.last_used"),
@@ -61,6 +64,7 @@ FRONT = [
     "minichat.store",
     "minichat.models",
     "minichat.conversation",
+    "minichat.sessions",
     "minichat.engine.client",
     "minichat.terminal.repl",
 ]

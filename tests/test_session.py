@@ -517,24 +517,33 @@ def test_what_is_no_session_is_refused_in_one_line(
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_session_that_cannot_be_written_is_copied(sessions: Sessions) -> None:
-    kept(sessions, "a")
-    (sessions.folder / "a.jsonl").chmod(0o400)
-    _, saved = sessions.open("a")
-    assert saved.forked_from == "a"
-
-
-def test_a_session_on_a_read_only_disk_is_read(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_session_that_cannot_be_written_is_copied(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     kept(sessions, "a")
 
     def read_only(path: Path) -> int:
-        raise OSError(errno.EROFS, "Read-only file system")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("minichat.sessions.open_file", read_only)
     session, saved = sessions.open("a")
     assert (saved.forked_from, session.name) == ("a", "a-2")
     assert len(saved.messages) == 2
+
+
+def test_where_there_are_no_locks_sessions_are_kept_all_the_same(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    kept(sessions, "a")
+    session, saved = sessions.open("a")
+    session.save(talk(Conversation("v7", None, saved.messages), "two"), MODEL)
+    session.close()
+    assert len(opened(sessions, "a")[0].messages) == 4
 
 
 def test_a_removal_that_fails_is_storage_error(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -280,6 +281,9 @@ def test_ids_of_another_vocabulary_are_dropped() -> None:
     assert one.messages_for("demo", 5)[1].tokens == one.messages_for("demo", None)[1].tokens == (1, 2)
     assert one.messages_for("demo", 6)[1].tokens is None
     assert one.messages_for("other", 5)[1].tokens is None
+    assert replace(one, vocabulary=None).messages_for("demo", 5)[1].tokens is None
+    assert replace(one, vocabulary=2).messages_for("demo", 2)[1].tokens is None  # there is no third token
+    assert one.messages_for("demo", 5)[1] is one.messages[1]  # so that a save finds nothing new
 
 
 def test_a_summary_is_bounded_and_checked() -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import INFO, FakeEngine
 
 from minichat.conversation import Conversation
 from minichat.engine.types import LoadOptions, Sampling
@@ -37,6 +37,7 @@ def new_chat(*questions: str, private: bool = False, model: str = MODEL) -> Chat
         max_tokens=None,
         model_name=model,
         history_path=None,
+        info=INFO,
         sessions=sessions,
         session=None if private else sessions.new(),
     )
