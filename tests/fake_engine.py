@@ -43,6 +43,9 @@ class FakeEngine:
             raise self.failure
         return replace(INFO, ctx=self.limit)
 
+    def is_loaded(self) -> bool:
+        return self.failure is None
+
     def generate(
         self,
         pieces: Sequence[Piece],

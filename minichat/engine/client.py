@@ -75,20 +75,19 @@ class Engine:
         Raises GgufError for a file that llama.cpp does not take, EngineError if the process died. Asked again, it
         answers the same at once.
         """
-        if self._info is None and self._failure is None:
-            try:
-                for line in _Lines(self, self._open):
-                    if line["event"] == "progress" and on_progress is not None:
-                        on_progress(line["fraction"])
-                    elif line["event"] == "done":
-                        self._info = ModelInfo(**line["info"])
-            except MinichatError as error:
-                self._failure = error
+        while self._info is None and self._failure is None and self._open:
+            self._hear_of_loading(on_progress)
         if self._failure is not None:
             raise self._failure
         if self._info is None:
             raise EngineError("the engine was started without a model")
         return self._info
+
+    def is_loaded(self) -> bool:
+        """Whether the model is there, as far as the process has told by now. Never waits, and never raises."""
+        while self._info is None and self._failure is None and self._open and not self._lines.empty():
+            self._hear_of_loading(None)
+        return self._info is not None
 
     def generate(
         self,
@@ -156,6 +155,18 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _hear_of_loading(self, on_progress: Callable[[float], None] | None) -> None:
+        """Takes in the next line about the model, `load` being the request that is open."""
+        try:
+            line = next(_Lines(self, self._open))
+        except MinichatError as error:
+            self._failure = error
+            return
+        if line["event"] == "progress" and on_progress is not None:
+            on_progress(line["fraction"])
+        elif line["event"] == "done":
+            self._info = ModelInfo(**line["info"])
 
     def _ask(self, op: str, pieces: Sequence[Piece], **fields: Any) -> int:
         self.wait_loaded()

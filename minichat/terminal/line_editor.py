@@ -1,0 +1,101 @@
+"""The prompt where the terminal can move its cursor: an editor of a few lines, with a line about the chat below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import Application, get_app
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.key_binding.vi_state import InputMode
+from prompt_toolkit.styles import Style
+
+from minichat.terminal.completion import ChatCompleter, is_completed_while_typing
+from minichat.terminal.cost import Meter
+from minichat.terminal.display import Disarmed, LongLines, Tabs
+from minichat.terminal.history import open_history
+from minichat.terminal.keys import key_bindings
+from minichat.terminal.sanitize import clean_line
+from minichat.terminal.suggestion import HistorySuggestion
+from minichat.terminal.toolbar import cut, toolbar_text
+from minichat.terminal.typed import message_of
+
+if TYPE_CHECKING:
+    from minichat.terminal.chat import Chat
+
+_PLACEHOLDER = "Send a message (/help for help)"
+_GREY = "fg:ansibrightblack"
+_STYLE = Style.from_dict(
+    {"bottom-toolbar": f"noreverse {_GREY}", "placeholder": _GREY, "auto-suggestion": _GREY, "elided": _GREY}
+)
+_MENU = 8  # rows, where there are as many
+_ESCAPE_S = 0.05  # after which an Escape is a key, not the beginning of another
+_MODES = {InputMode.NAVIGATION: "vi", InputMode.REPLACE: "vi replace", InputMode.REPLACE_SINGLE: "vi replace"}
+
+
+class LineEditor:
+    """Reads one message after the other."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._hint = ""
+        self._session: PromptSession[str] = PromptSession(
+            message=">>> ",
+            multiline=True,
+            prompt_continuation=lambda width, line, is_wrapped: "    " if is_wrapped else "... ",  # noqa: ARG005
+            placeholder=self._placeholder,
+            history=open_history(chat.history_path),
+            key_bindings=key_bindings(self._show_hint),
+            editing_mode=EditingMode.VI if chat.keys == "vi" else EditingMode.EMACS,
+            enable_suspend=True,
+            auto_suggest=HistorySuggestion(),
+            completer=ChatCompleter(chat),
+            complete_in_thread=True,
+            complete_while_typing=Condition(self._may_open_menu),
+            input_processors=[LongLines(), Disarmed(), Tabs()],
+            bottom_toolbar=self._toolbar,
+            style=_STYLE,
+        )
+        app = self._session.app
+        if chat.keys == "vi":
+            app.ttimeoutlen = _ESCAPE_S
+        app.before_render += self._make_room
+        self._meter = Meter(lambda: chat.engine, app.invalidate)
+        self._session.default_buffer.on_text_changed += lambda _: self._show_hint("")
+
+    def read(self, draft: str = "") -> str:
+        """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited."""
+        self._hint = ""
+        with self._meter:
+            return message_of(self._session.prompt(default=draft))
+
+    def _show_hint(self, hint: str) -> None:
+        self._hint = hint
+
+    def _may_open_menu(self) -> bool:
+        document = self._session.default_buffer.document
+        return is_completed_while_typing(document.text_before_cursor, document.current_line_before_cursor)
+
+    def _make_room(self, app: Application[str]) -> None:
+        """A menu has to fit onto the screen together with the text."""
+        self._session.reserve_space_for_menu = max(min(_MENU, app.output.get_size().rows // 2), 0)
+
+    def _placeholder(self) -> StyleAndTextTuples:
+        """Gone when the prompt is left: it is no part of the scrollback."""
+        return [] if self._session.app.is_done else [("class:placeholder", _PLACEHOLDER)]
+
+    def _toolbar(self) -> StyleAndTextTuples:
+        columns = self._session.app.output.get_size().columns - 1
+        if self._hint:
+            return [("", cut(clean_line(self._hint), columns))]
+        text = self._session.default_buffer.text
+        self._meter.ask("" if text.startswith("/") else text)
+        return [("", toolbar_text(self._chat, columns, self._meter.cost if text else None, self._mode()))]
+
+    def _mode(self) -> str:
+        app = get_app()
+        if app.editing_mode != EditingMode.VI:
+            return ""
+        return _MODES.get(app.vi_state.input_mode, "vi insert")

@@ -1,0 +1,106 @@
+"""The prompt for screen readers and for terminals that cannot move their cursor: a label, and a line after it.
+
+Nothing is drawn twice and nothing appears by itself. Where Python has readline, the line can be edited, earlier ones
+come back with the arrows, and a paste of many lines stays one message; else lines are as the terminal gives them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from minichat.terminal.history_file import open_file
+from minichat.terminal.output import is_moving, say
+from minichat.terminal.typed import is_open, message_of
+
+if TYPE_CHECKING:
+    from minichat.terminal.chat import Chat
+
+LABEL = "You: "
+
+
+class PlainPrompt:
+    """Reads one message after the other, by Python's `input`."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._history = open_file(chat.history_path)
+        self._last = ""
+        self._line = _line_editor(chat.keys)
+        for entry in self._history.entries() if self._history is not None else ():
+            self._line.add_history(entry)
+
+    def read(self, draft: str = "") -> str:
+        """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited."""
+        while (text := self._try_to_read(draft)) is None:
+            draft = ""
+        self._remember(text)
+        return message_of(text)
+
+    def _try_to_read(self, draft: str) -> str | None:
+        """None after a remark on why there is no message."""
+        try:
+            return self._read_message(draft)
+        except KeyboardInterrupt:
+            say("\nCtrl-D or /bye leaves")
+        except UnicodeDecodeError:
+            say("that was no text in the terminal's encoding")
+        except EOFError:
+            say("")
+            raise
+        return None
+
+    def _remember(self, text: str) -> None:
+        if text.strip() and text != self._last:
+            self._last = text
+            self._line.add_history(text)
+            if self._history is not None:
+                self._history.add(text)
+
+    def _read_message(self, draft: str) -> str:
+        """A line, or the lines of a block."""
+        text = self._line.read(LABEL, draft)
+        while is_open(text):
+            text += "\n" + self._line.read("", "")
+        return text
+
+
+class _Bare:
+    """A line as the terminal gives it."""
+
+    def add_history(self, entry: str) -> None:
+        """There is no way back to it."""
+
+    def read(self, label: str, draft: str) -> str:
+        if draft:
+            say(f"It was: {draft}")
+        return input(label)
+
+
+class _Readline(_Bare):
+    """A line that can be edited."""
+
+    def __init__(self, keys: str) -> None:
+        import readline
+
+        self._readline = readline
+        readline.set_auto_history(False)  # what else is asked in this program is no message
+        readline.parse_and_bind(f"set editing-mode {keys}")
+        if is_moving(sys.stdout):
+            readline.parse_and_bind("set enable-bracketed-paste on")  # Python turns it off
+
+    def add_history(self, entry: str) -> None:
+        self._readline.add_history(entry)
+
+    def read(self, label: str, draft: str) -> str:
+        self._readline.set_startup_hook((lambda: self._readline.insert_text(draft)) if draft else None)
+        try:
+            return input(label)
+        finally:
+            self._readline.set_startup_hook(None)
+
+
+def _line_editor(keys: str) -> _Bare:
+    try:
+        return _Readline(keys)
+    except ImportError:
+        return _Bare()
