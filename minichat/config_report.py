@@ -64,7 +64,7 @@ def _say_where(settings: Settings, model: str | None, is_default: bool) -> None:
 
 
 def _brief(name: str, setting: Setting) -> str:
-    text = clean_line(PARAMETERS[name].shown(setting.value))
+    text = " ".join(PARAMETERS[name].shown(setting.value).split())
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 

@@ -205,6 +205,15 @@ def test_a_parameter_of_loading_loads_again_and_comes_back_if_that_fails() -> No
     assert source(chat, "ctx") == (512, "/set")
 
 
+def test_another_template_holds_from_the_next_answer() -> None:
+    chat = chat_with([])
+    assert chat.info is not None
+    say(chat, "/set template v3")
+    assert chat.template_of(chat.info) == "v3"
+    say(chat, "/set template default")
+    assert chat.template_of(chat.info) == "v7-tekken"
+
+
 def test_values_can_be_put_and_read_back() -> None:
     chat = chat_with([])
     values = {"temperature": 0.3, "top-k": 3, "top-p": 0.4, "min-p": 0.2, "seed": 1, "max-tokens": 9, "system": "S"}
@@ -354,16 +363,28 @@ def test_where_the_new_model_does_not_fit_at_all_the_old_one_comes_back() -> Non
 # completion
 
 
-def test_completion_knows_names_and_words() -> None:
+def test_completion_knows_names_and_words(tmp_path: Path) -> None:
     chat = chat_with([])
-    words = {command.name: command.complete for command in settings.COMMANDS if command.complete is not None}
-    assert "temperature" in words["set"](chat, "te")
-    assert "plain" not in words["set"](chat, "")
-    assert list(words["set"](chat, "keys ")) == ["keys emacs", "keys vi", "keys default"]
-    assert list(words["set"](chat, "nonsense x")) == []
-    assert list(words["format"](chat, "")) == ["text", "json"]
-    names = list(settings.model_names(chat, ""))
-    assert {"demo", "mistral-small", "mistral-small:24b"} <= set(names)
+    (tmp_path / "person.json").write_text("{}")
+
+    def words(name: str, typed: str) -> list[str]:
+        complete = next(command.complete for command in settings.COMMANDS if command.name == name)
+        assert complete is not None
+        return list(complete(chat, typed))
+
+    assert words("set", "Te") == ["temperature", "template"]
+    assert "top-k" in words("set", "")
+    assert "plain" not in words("set", "")
+    assert words("show", "pl") == ["plain"]
+    assert words("set", "keys ") == ["keys emacs", "keys vi", "keys default"]
+    assert words("set", "keys  v") == ["keys vi"]
+    assert words("set", "seed d") == ["seed default"]
+    assert words("set", "nonsense x") == []
+    assert words("format", "j") == ["json"]
+    assert words("format", f"{tmp_path}/p") == [f"{tmp_path}/person.json"]
+    assert words("set", f"format {tmp_path}/p") == [f"format {tmp_path}/person.json"]
+    assert words("model", "MISTRAL-small:24") == ["mistral-small:24b"]
+    assert {"demo", "mistral-small"} <= set(words("model", ""))
 
 
 def test_a_damaged_catalog_spoils_no_completion(home: Path) -> None:

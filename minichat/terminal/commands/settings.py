@@ -81,7 +81,7 @@ def _show(chat: Chat, argument: str) -> bool:
     settings = settings_in(chat)
     rows = [[name, _brief(name, setting), setting.source] for name, setting in settings.items()]
     print_table(["NAME", "VALUE", "FROM"], rows, wraps=(1,), drop=(2,))
-    say("/set NAME VALUE changes one, /set NAME default takes that back; minichat config --path tells of more", "dim")
+    say("/set NAME VALUE changes one, /set NAME default takes it back; `minichat config --edit` keeps them", "dim")
     return False
 
 
@@ -94,8 +94,7 @@ def _facts(chat: Chat) -> Iterable[str]:
         yield f"context  {used}{chat.info.ctx:,} tokens; the model was trained for {chat.info.ctx_train:,}"
     if chat.choices.persona is not None:
         yield f"persona  {chat.choices.persona}"
-    session = getattr(chat, "session", None)
-    yield f"session  {clean_line(session.name)}" if session is not None else "session  private: not written to the disk"
+    yield f"session  {clean_line(chat.session.name)}" if chat.session is not None else "session  kept nowhere"
 
 
 def _line(chat: Chat, name: str) -> str:
@@ -105,7 +104,7 @@ def _line(chat: Chat, name: str) -> str:
 
 
 def _brief(name: str, setting: Setting) -> str:
-    text = clean_line(PARAMETERS[name].shown(setting.value))
+    text = " ".join(PARAMETERS[name].shown(setting.value).split())
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
@@ -143,24 +142,26 @@ def _model(chat: Chat, argument: str) -> bool:
     return False
 
 
-def _set_words(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
+def _set_words(chat: Chat, typed: str) -> Iterable[str]:
     """Names; behind a name that has words for values, those."""
-    name, blank, _ = typed.partition(" ")
+    name, blank, value = typed.partition(" ")
     if not blank:
-        return [name for name, parameter in PARAMETERS.items() if parameter.in_chat]
+        return _starting(typed, (name for name, parameter in PARAMETERS.items() if parameter.in_chat))
     found = PARAMETERS.get(name.lower())
     if found is None or not found.in_chat:
         return []
-    words = (TEXT, JSON) if found.kind == "form" else found.choices
-    return [f"{name} {word}" for word in (*words, _DEFAULT)]
+    words = _formats(chat, value.lstrip()) if found.kind == "form" else _starting(value.lstrip(), found.choices)
+    return [f"{name} {word}" for word in (*words, *_starting(value.lstrip(), [_DEFAULT]))]
 
 
 def _names(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
-    return list(PARAMETERS)
+    return _starting(typed, PARAMETERS)
 
 
 def _formats(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
-    return [TEXT, JSON]
+    from minichat.terminal.paths import complete_path
+
+    return [*_starting(typed, (TEXT, JSON)), *complete_path(typed)]
 
 
 def model_names(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
@@ -173,8 +174,12 @@ def model_names(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
         here = [manifest.full_name for manifest in Store.default().models()]
         known = [name for entry in load_catalog().entries for name in (entry.family, entry.short_name)]
     except (MinichatError, OSError):
-        return [DEMO]
-    return list(dict.fromkeys([*here, DEMO, *known]))
+        return _starting(typed, [DEMO])
+    return _starting(typed, dict.fromkeys([*here, DEMO, *known]))
+
+
+def _starting(typed: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.lower().startswith(typed.lower())]
 
 
 COMMANDS: tuple[Command, ...] = (
