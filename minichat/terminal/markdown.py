@@ -3,7 +3,7 @@
 Each finished block is rendered once, for good; only the unfinished one at the bottom is redrawn, never taller than
 the screen. At the end the scrollback holds what rich renders of the whole answer (links with their address beside
 them, code in the terminal's own colours), less the blanks that rich pads rows with. A redraw costs no more than a
-screenful, and the next one waits until drawing has taken no more than about 3% of the time: the cost is linear in the
+screenful, and the next one waits until drawing has taken no more than about 2.5% of the time: the cost is linear in the
 length of the answer. A terminal that cannot move its cursor gets each block when it is finished.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _INTERVAL_S = 0.04
-_SHARE = 0.03
+_SHARE = 0.025
 _CODE_THEME = "ansi_dark"  # 16 colours of the user's own, and no background that is copied along as blanks
 _MAX_NESTING = 12  # deeper, the parser drops text and the columns run out
 _PADDING = re.compile(" +$")

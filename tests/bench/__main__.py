@@ -1,13 +1,14 @@
 """What minichat does and costs next to what llama.cpp's own tools do and cost, each pair measured in turns in one run.
 
-    python -m tests.bench [--quick] [exact] [convert] [memory] [chat]
+    python -m tests.bench [--quick] [exact] [convert] [memory] [chat] [reading]
 
     exact      the checkpoints of tests/data at f32          against  transformers' logits
     convert    checkpoint -> GGUF in one pass                         to bf16, then llama_model_quantize
     memory     one pass over one tensor of 131,072 x 5,120
     chat       `minichat run`, on a terminal                          the bare llama_decode loop, and the Llama class
+    reading    CPU time of showing a long answer                      3% of one core at 100 tokens/s
 
-All four if none is named. It needs 4 GB in the folder for temporary files (TMPDIR). `--quick` is for work on these
+All five if none is named. It needs 4 GB in the folder for temporary files (TMPDIR). `--quick` is for work on these
 measurements: a smaller checkpoint, and every pair once.
 """
 
@@ -19,11 +20,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import chat, conversions
+from tests.bench import chat, conversions, reading
 from tests.bench.measure import run
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("exact", "convert", "memory", "chat")
+PARTS = ("exact", "convert", "memory", "chat", "reading")
 
 
 def main() -> None:
@@ -49,6 +50,8 @@ def main() -> None:
             shutil.rmtree(folder / "wide")
         if "chat" in parts:
             talk(folder, chosen.quick)
+    if "reading" in parts:
+        reading.measure(reading.TOKENS // 10 if chosen.quick else reading.TOKENS)
 
 
 def convert(folder: Path, quick: bool) -> None:
