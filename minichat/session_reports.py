@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from minichat.terminal import tables
-from minichat.terminal.output import print_json, say
+from minichat.terminal.output import columns, is_moving, print_json, say
 from minichat.terminal.units import format_ago
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from minichat.session_file import Saved
     from minichat.sessions import Found, Summary
 
-_MAX_TITLE = 60  # characters
+_COLUMNS = ("NAME", "CHANGED", "TURNS", "MODEL", "FIRST QUESTION")
+_MIN_TITLE, _MAX_TITLE = 16, 60  # characters
+_GAP = 2  # cells between columns
 _ROLES = {"user": "you", "assistant": "model", "tool": "tool", "system": "system"}
 
 
@@ -31,17 +33,19 @@ def show_sessions(
         say("no sessions yet: every chat becomes one (but for `minichat run MODEL --private`)", stream=sys.stderr)
         return
     shown = sessions if most is None else sessions[:most]
-    rows = [
+    facts = [
         (
             f"{one.name} *" if one.name == current else one.name,
             format_ago(one.changed),
             str(one.turns) if one.problem is None else "?",
             one.model,
-            _short(one.title if one.problem is None else f"(damaged: {one.problem})"),
         )
         for one in shown
     ]
-    tables.print_table(("NAME", "CHANGED", "TURNS", "MODEL", "FIRST QUESTION"), rows, right=[2], wraps=[4], drop=[3, 2])
+    room = _title_room(facts)
+    titles = [_short(one.title, room) if one.problem is None else "(cannot be read)" for one in shown]
+    rows = [(*fact, title) for fact, title in zip(facts, titles, strict=True)]
+    tables.print_table(_COLUMNS, rows, right=[2], wraps=[4], drop=[3, 2])
     if len(shown) < len(sessions):
         say(f"(and {len(sessions) - len(shown):,} older ones: `minichat sessions` lists them all)", "dim")
 
@@ -87,5 +91,19 @@ def describe_opened(saved: Saved, model: str) -> Iterator[str]:
         yield "(the last question has no answer yet: /retry asks it again)"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _MAX_TITLE else text[: _MAX_TITLE - 1] + "…"
+def _title_room(facts: Sequence[Sequence[str]]) -> int:
+    """Characters of a title that leave it on one line, behind the columns that a terminal has room for."""
+    if not is_moving(sys.stdout):
+        return _MAX_TITLE
+    widths = [max(map(len, column)) + _GAP for column in zip(_COLUMNS[:4], *facts, strict=True)]
+    while len(widths) > 2 and sum(widths) + _MIN_TITLE + _GAP > columns(sys.stdout):
+        widths.pop()
+    return max(min(columns(sys.stdout) - sum(widths) - _GAP, _MAX_TITLE), _MIN_TITLE)
+
+
+def _short(text: str, most: int) -> str:
+    """
+    >>> _short("What is this?", 8), _short("What?", 8)
+    ('What is…', 'What?')
+    """
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

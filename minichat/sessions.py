@@ -288,13 +288,16 @@ def find_text(name: str, messages: Sequence[Message], pattern: re.Pattern[str]) 
 def _excerpt(text: str, start: int, end: int) -> str:
     r"""What was found with the words around it, on one line.
 
-    >>> _excerpt("one two\nthree", 4, 7)
-    'one two three'
+    >>> _excerpt("one two\nthree", 4, 7), _excerpt("a" * 9 + " b " * 20 + "c", 69, 70)
+    ('one two three', '…b b b b b b b b b b b b b c')
     """
     end = min(end, start + 4 * _AROUND)
-    first, last = max(start - _AROUND, 0), min(end + _AROUND, len(text))
-    line = " ".join(text[first:last].split())
-    return f"{'…' * (first > 0)}{line}{'…' * (last < len(text))}"
+    before, after = text[max(start - _AROUND, 0) : start], text[end : end + _AROUND]
+    if start > _AROUND:
+        before = "…" + before.partition(" ")[2].lstrip()
+    if end + _AROUND < len(text):
+        after = after.rpartition(" ")[0].rstrip() + "…"
+    return " ".join(f"{before}{text[start:end]}{after}".split())
 
 
 def _summary(path: Path, changed: float) -> Summary:

@@ -220,7 +220,7 @@ def test_sessions_are_listed_and_the_open_one_marked(capsys: pytest.CaptureFixtu
     say(chat, "/sessions")
     shown = capsys.readouterr().out
     assert "(and 12 older ones" in shown
-    assert "damaged" in shown
+    assert "(cannot be read)" in shown
 
 
 def test_search_looks_here_and_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
