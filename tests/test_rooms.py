@@ -41,6 +41,8 @@ QUIET = {
         *("convert.publish", "quant.errors"),
     },
     "minichat/home.py": set(),
+    "minichat/parameters.py": {"quant.errors"},
+    "minichat/settings_file.py": {"minichat.home", "minichat.parameters", "quant.errors"},
     "minichat/session_message.py": {"minichat.template"},
     "minichat/session_file.py": {"minichat.session_message", "minichat.template", "quant.errors"},
     "minichat/session.py": {"minichat.session_file", "minichat.conversation", "minichat.folders", "convert.publish"},

@@ -383,7 +383,7 @@ def test_completion_knows_names_and_words(tmp_path: Path) -> None:
     assert words("format", "j") == ["json"]
     assert words("format", f"{tmp_path}/p") == [f"{tmp_path}/person.json"]
     assert words("set", f"format {tmp_path}/p") == [f"format {tmp_path}/person.json"]
-    assert words("model", "MISTRAL-small:24") == ["mistral-small:24b"]
+    assert words("model", "MISTRAL-small:22") == ["mistral-small:22b"]
     assert {"demo", "mistral-small"} <= set(words("model", ""))
 
 
