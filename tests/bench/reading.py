@@ -24,10 +24,11 @@ TOKENS = 30_000
 TOKENS_PER_S = 100
 LIMIT = 0.03
 _TOKEN = re.compile(r"\s?\w{1,5}|\s+|[^\w\s]")
-_WORDS = (
+_TEXT = (
     "the a of and answer model number weight when tokens because returns value list Paris same function "
     "**bold** `code` *leaning* [link](https://a.example/page) however, it is: so."
-).split()
+)
+_WORDS = _TEXT.split()
 
 
 def main() -> None:
