@@ -98,7 +98,8 @@ def _find(program: Any, words: Sequence[str]) -> Candidates:
             found = _values(at, option, value)
             return Candidates(tuple(Candidate(f"{name}={one.value}", one.help) for one in found.words), found.are_files)
         return Candidates(tuple(_options(at)))
-    commands = _commands(at.command) if not at.arguments else {}
+    if (commands := _commands(at.command)) and at.arguments:
+        return Candidates()  # behind a command that does not exist
     if commands:
         return Candidates(tuple(Candidate(name, _first_line(one)) for name, one in commands.items()))
     argument = next(iter(_rest(at)), None)
