@@ -1,0 +1,56 @@
+"""What the command line and the settings come to, for `run` and `map`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quant.errors import UsageError
+
+if TYPE_CHECKING:
+    from minichat.chat import RunOptions
+    from minichat.choices import Choices
+    from minichat.tools.toolbox import Toolbox
+
+
+def model_and_prompt(model: str | None, prompt: str | None, default: str | None) -> tuple[str, str | None]:
+    """What the words behind `run` stand for; `default` is the settings' model.
+
+    One word alone is the MODEL, but for one with a blank in it that is no file: that is a PROMPT for the default model.
+    Raises UsageError where no model is named.
+
+    >>> model_and_prompt("demo", None, "mistral-small"), model_and_prompt("How are you?", None, "mistral-small")
+    (('demo', None), ('mistral-small', 'How are you?'))
+    """
+    from minichat.models import is_path, is_there
+
+    if model is not None and prompt is None and default is not None and len(model.split()) > 1:
+        from pathlib import Path
+
+        if not is_path(model) and not is_there(Path(model)):
+            return default, model
+    named = model if model is not None else default
+    if named is None:
+        raise UsageError(
+            "no MODEL: name one (`minichat run demo`), or set the one that you mean without a name: "
+            'model = "…" in the file that `minichat config --edit` opens'
+        )
+    return named, prompt
+
+
+def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: bool = False) -> RunOptions:
+    """The choices for one model, as a run takes them. Raises DataError for the file of a schema that is none."""
+    from minichat import settings
+    from minichat.chat import RunOptions
+
+    chosen = choices.chosen()
+    system, template, max_tokens = (chosen[name].value for name in ("system", "template", "max-tokens"))
+    return RunOptions(
+        str(system) if system else None,
+        settings.sampling(chosen),
+        max_tokens if isinstance(max_tokens, int) else None,
+        settings.load_options(chosen),
+        str(template) if template else None,
+        toolbox,
+        allow_tools,
+        settings.answer_format(chosen),
+    )
