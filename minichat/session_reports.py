@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from minichat.session_file import Saved
     from minichat.sessions import Found, Summary
 
-_COLUMNS = ("NAME", "CHANGED", "TURNS", "MODEL", "FIRST QUESTION")
+_COLUMNS = ("NAME", "USED", "TURNS", "MODEL", "FIRST QUESTION")
 _MIN_TITLE, _MAX_TITLE = 16, 60  # characters
 _GAP = 2  # cells between columns
 _ROLES = {"user": "you", "assistant": "model", "tool": "tool", "system": "system"}
@@ -27,7 +27,7 @@ def show_sessions(
 ) -> None:
     """A list of sessions. current: the one that is open here. most: so many of them are shown, the first ones."""
     if as_json:
-        print_json([asdict(one) | {"changed": one.changed.isoformat(timespec="seconds")} for one in sessions])
+        print_json([asdict(one) | {"used": one.used.isoformat(timespec="seconds")} for one in sessions])
         return
     if not sessions:
         say("no sessions yet: every chat becomes one (but for `minichat run MODEL --private`)", stream=sys.stderr)
@@ -36,7 +36,7 @@ def show_sessions(
     facts = [
         (
             f"{one.name} *" if one.name == current else one.name,
-            format_ago(one.changed),
+            format_ago(one.used),
             str(one.turns) if one.problem is None else "?",
             one.model,
         )

@@ -34,7 +34,7 @@ _AROUND = 40  # characters before and behind what was found
 
 @dataclass(frozen=True)
 class Summary:
-    """A session in a list. title: its first question, on one line. turns: its questions. changed: in UTC.
+    """A session in a list. title: its first question, on one line. turns: its questions. used: when last, in UTC.
 
     problem: why it cannot be read, one line; then title, model and turns are empty.
     """
@@ -43,7 +43,7 @@ class Summary:
     title: str
     model: str
     turns: int
-    changed: datetime
+    used: datetime
     problem: str | None = None
 
 
@@ -113,6 +113,8 @@ class Sessions:
         except BaseException:
             os.close(handle)
             raise
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the last one that was open is the one to continue
         session = Session(path, self._warn)
         if reading.whole_bytes:
             begin = b"" if reading.is_ended else b"\n"
@@ -143,20 +145,20 @@ class Sessions:
         return near[0] if len(near) == 1 else None
 
     def names(self) -> Sequence[str]:
-        """Of all sessions, the one that changed last first. Quick: no file is opened."""
+        """Of all sessions, the one that was used last first. Quick: no file is opened."""
         return [path.name.removesuffix(SUFFIX) for path, _ in self._files()]
 
     def newest(self) -> str | None:
-        """The name of the session that changed last and says something; None if there is none."""
-        for path, changed in self._files():
-            summary = _summary(path, changed)
+        """The name of the session that was opened or written last, and is not empty; None if there is none."""
+        for path, used in self._files():
+            summary = _summary(path, used)
             if summary.problem is None and summary.turns:
                 return summary.name
         return None
 
     def list(self) -> Sequence[Summary]:
-        """All sessions, the one that changed last first. Never raises for what a file says."""
-        return [_summary(path, changed) for path, changed in self._files()]
+        """All sessions, the one that was used last first. Never raises for what a file says."""
+        return [_summary(path, used) for path, used in self._files()]
 
     def search(self, text: str) -> Iterator[Found]:
         """Where a text stands in the conversations as they are now, without regard to case; newest session first."""
@@ -205,7 +207,7 @@ class Sessions:
         return path.name.removesuffix(SUFFIX)
 
     def _files(self) -> Sequence[tuple[Path, float]]:
-        """The files that have a session's name, with when they changed, newest first."""
+        """The files that have a session's name, with when they were used, newest first."""
         found = []
         with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
@@ -215,7 +217,7 @@ class Sessions:
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         found.append((status.st_mtime_ns, entry.name))
-        return [(self.folder / name, changed / 1e9) for changed, name in sorted(found, reverse=True)]
+        return [(self.folder / name, used / 1e9) for used, name in sorted(found, reverse=True)]
 
     def _path_of(self, name: str) -> Path:
         found = self.find(name)
@@ -300,10 +302,10 @@ def _excerpt(text: str, start: int, end: int) -> str:
     return " ".join(f"{before}{text[start:end]}{after}".split())
 
 
-def _summary(path: Path, changed: float) -> Summary:
+def _summary(path: Path, used: float) -> Summary:
     name = path.name.removesuffix(SUFFIX)
     try:
-        when = datetime.fromtimestamp(changed, timezone.utc)
+        when = datetime.fromtimestamp(used, timezone.utc)
     except (ValueError, OverflowError, OSError):
         when = datetime.fromtimestamp(0, timezone.utc)
     try:

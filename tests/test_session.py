@@ -192,7 +192,7 @@ def test_new_sessions_of_one_moment_get_names_of_their_own(sessions: Sessions) -
         assert opened(sessions, session.name)[0].title == str(number)
 
 
-def test_the_newest_is_what_changed_last_and_says_something(sessions: Sessions) -> None:
+def test_the_newest_is_what_was_used_last_and_says_something(sessions: Sessions) -> None:
     assert sessions.newest() is None
     for number, name in enumerate(("b", "a", "c", "broken", "empty")):
         kept(sessions, name)
@@ -206,6 +206,9 @@ def test_the_newest_is_what_changed_last_and_says_something(sessions: Sessions) 
         os.utime(path, (number, number))
     assert sessions.newest() == "c"
     assert list(sessions.names()) == ["empty", "broken", "c", "a", "b"]
+    session, _ = sessions.open("b")  # and nothing said
+    session.close()
+    assert sessions.newest() == "b"
 
 
 def test_a_list_has_what_the_files_say(sessions: Sessions) -> None:
@@ -227,7 +230,7 @@ def test_a_list_has_what_the_files_say(sessions: Sessions) -> None:
     assert (found["one"].title, found["one"].turns, found["one"].model) == ("What is this?", 2, MODEL)
     assert (found["torn"].title, found["torn"].turns, found["torn"].problem) == ("Torn?", 1, None)
     assert found["damaged"].problem is not None
-    assert found["one"].changed.tzinfo == timezone.utc
+    assert found["one"].used.tzinfo == timezone.utc
 
 
 def test_a_list_of_an_answer_under_way_is_true(sessions: Sessions) -> None:

@@ -275,11 +275,13 @@ def test_export_of_what_cannot_be_is_one_line(tmp_path: Path) -> None:
 
 
 def test_names_complete() -> None:
-    chat = new_chat("one")
-    say(chat, "/save mine")
+    for name in ("trip", "my-trip", "other", "mine"):
+        chat = new_chat("one")
+        say(chat, f"/save {name}")
     load = next(command for command in commands.COMMANDS if command.name == "load")
     assert load.complete is not None
-    assert list(load.complete(chat, "m")) == ["mine"]
+    assert list(load.complete(chat, "TRI")) == ["trip", "my-trip"]
+    assert set(load.complete(chat, "")) == {"trip", "my-trip", "other"}  # mine is open
 
 
 def test_hostile_texts_of_a_session_are_shown_by_signs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,8 +99,12 @@ def _found(chat: Chat, text: str) -> Iterator[Found]:
             yield found
 
 
-def _names(chat: Chat, argument: str) -> Iterable[str]:  # noqa: ARG001
-    return chat.sessions.names()
+def _names(chat: Chat, argument: str) -> Iterable[str]:
+    """The other sessions in whose name the argument is, those that begin with it first."""
+    open_here = chat.session.name if chat.session is not None else None
+    typed = argument.casefold()
+    names = [name for name in chat.sessions.names() if typed in name.casefold() and name != open_here]
+    return sorted(names, key=lambda name: not name.casefold().startswith(typed))
 
 
 def _path(argument: str) -> Path:
