@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from fake_engine import FakeEngine
 from convert.gguf_writer import strings
 from minichat.choices import Choices
 from minichat.conversation import Conversation
+from minichat.engine.client import Engine
 from minichat.engine.types import LoadOptions, ModelInfo, Sampling, Stats
 from minichat.manifest import Manifest
 from minichat.models import Model
@@ -23,6 +26,7 @@ from minichat.template.messages import Call, Message
 from minichat.terminal.chat import Chat, Opened
 from minichat.terminal.chosen import put, settings_in, value_in
 from minichat.terminal.commands import dispatch, parse, settings
+from minichat.terminal.turn import ask
 from quant.errors import DataError, EngineError, GgufError, MinichatError, UsageError
 
 SETTINGS = """
@@ -404,3 +408,49 @@ def test_a_manifests_advice_is_the_catalogs() -> None:
 def test_usage_error_is_what_wrong_words_are() -> None:
     with pytest.raises(UsageError):
         say(chat_with([]), "/set device tpu")
+
+
+def test_real_models_take_a_conversation_over(small_gguf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same model under a second name; one that is damaged, and a context that is too long, leave all as it was."""
+    twin = small_gguf.with_name("twin.gguf")
+    shutil.copy(small_gguf, twin)
+    broken = small_gguf.with_name("broken.gguf")
+    broken.write_bytes(small_gguf.read_bytes()[:5000])
+    models = {"small": Model("small.gguf", small_gguf), "twin": Model("twin.gguf", twin), "broken": Model("b", broken)}
+
+    def open_model(name: str) -> Opened:
+        return Opened(models[name], partial(Engine, models[name].path))
+
+    first = models["small"]
+    chat = Chat(
+        engine=Engine(small_gguf, LoadOptions(ctx=256)),
+        open_engine=partial(Engine, small_gguf),
+        conversation=Conversation(None),
+        sampling=Sampling(0, seed=1),
+        max_tokens=4,
+        model_name=first.name,
+        history_path=None,
+        choices=Choices(given={"temperature": 0, "max-tokens": 4, "ctx": 256}).for_model(first),
+        open_model=open_model,
+        load=LoadOptions(ctx=256),
+    )
+    try:
+        ask(chat, "Hi")
+        tokens = chat.conversation.messages[-1].tokens
+        assert tokens is not None
+        say(chat, "/model twin")
+        assert chat.conversation.messages[-1].tokens == tokens
+        ask(chat, "And?")
+        assert (len(chat.conversation.messages), chat.model_name) == (4, "twin.gguf")
+        engine = chat.engine
+        with pytest.raises(DataError):
+            say(chat, "/model broken")
+        with pytest.raises(UsageError, match="at most"):
+            say(chat, "/set ctx 1000000")
+        say(chat, "/set ctx 512")
+        ask(chat, "And?")
+        assert chat.info is not None
+        assert (chat.info.ctx, len(chat.conversation.messages)) == (512, 6)
+        assert engine is not chat.engine
+    finally:
+        chat.engine.close()
