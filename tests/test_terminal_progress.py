@@ -34,6 +34,27 @@ def work(stream: io.TextIOBase, duration_s: float, steps: int = 100) -> None:
             clock.now_s += duration_s / (steps + 1)
 
 
+def test_what_lasts_long_gets_lines_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value, plain in (("TERM", "dumb", False), ("ACCESSIBLE", "1", False), ("ACCESSIBLE", "0", True)):
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv(name, value)
+        screen, now_s = Screen(40, 10), [0.0]
+        written: list[str] = []
+        screen.write = lambda text, written=written: written.append(text) or len(text)  # type: ignore[method-assign,func-returns-value,misc]
+        status = StatusLine(screen, lambda now_s=now_s: now_s[0], plain)  # type: ignore[arg-type,misc]
+        for second in range(40):
+            now_s[0] = second
+            status.show(f"loading\x1b {second}")
+        status.clear()
+        status.show("quick")
+        assert written == ["(loading␛ 2)\n", "(loading␛ 17)\n", "(loading␛ 32)\n"]
+    pipe, times = io.StringIO(), iter([0.0, 100.0])
+    status = StatusLine(pipe, lambda: next(times), plain=True)
+    status.show("in a pipe")
+    status.show("in a pipe, still")
+    assert pipe.getvalue() == ""
+
+
 def test_a_pipe_gets_a_line_every_ten_seconds_and_a_last_one() -> None:
     pipe = io.StringIO()
     work(pipe, 35.0)

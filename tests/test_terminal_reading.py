@@ -12,6 +12,7 @@ import pytest
 from fake_engine import FakeEngine
 from test_terminal_repl import chat_with
 
+from minichat.conversation import Conversation
 from minichat.template.messages import Call, Message
 from minichat.terminal import clipboard
 from minichat.terminal.chat import Chat
@@ -115,7 +116,7 @@ def test_an_answer_around_calls_is_one() -> None:
         Message("tool", "4", call_id=call.id),
         Message("assistant", "Four."),
     ]
-    assert reading.answers(messages) == ["Let me see.\n\nFour."]
+    assert reading.answers(Conversation(None, None, messages)) == ["Let me see.\n\nFour."]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,11 @@ def is_moving(stream: IO[str]) -> bool:
     return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown", "")
 
 
+def is_accessible() -> bool:
+    """Whether the environment asks for what a screen reader can follow, ACCESSIBLE=1."""
+    return os.environ.get("ACCESSIBLE", "0") not in ("", "0")
+
+
 def columns(stream: IO[str]) -> int:
     """The terminal's width in cells, 80 if nobody knows."""
     try:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO
 
-from minichat.terminal.output import columns, is_moving, say, styled, write
+from minichat.terminal.output import columns, is_accessible, is_moving, is_terminal, say, styled, write
 from minichat.terminal.sanitize import clean_line
 from minichat.terminal.units import format_bytes, format_duration
 
@@ -23,6 +23,7 @@ _REDRAW_S = 0.1
 _PIPE_S = 10.0  # between two lines in a pipe
 _WINDOW_S = 15.0  # the rate is that of the last seconds
 _WORTH_TELLING_S = 2.0
+_BETWEEN_LINES_S = 15.0  # where they stay
 _BAR_CELLS = 24
 _LEAST_TITLE = 16  # cells of it that say what is going on
 
@@ -45,34 +46,54 @@ class _Writer:
 
 
 class StatusLine:
-    """A dim line that is there while something lasts, and then gone. Nothing at all where the cursor cannot move."""
+    """A dim line that is there while something lasts, and then gone. Nothing at all where no person reads it.
 
-    def __init__(self, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    plain: the line does not move, for a screen reader, as on a terminal that cannot move its cursor: what lasts long
+    gets a line that stays, and now and then another one.
+    """
+
+    def __init__(
+        self, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic, plain: bool = False
+    ) -> None:
         self._stream = stream or sys.stderr
         self._writer = _Writer(self._stream)
         self._clock = clock
-        self._moves = is_moving(self._stream)
+        self.moves = is_moving(self._stream) and not plain and not is_accessible()
+        self._tells = is_terminal(self._stream) and not self.moves
+        self._told_s: float | None = None  # when the last line that stays was written, or would have been too early
         self._shown = ""
         self._next_s = 0.0
 
     def show(self, text: str) -> None:
         """Puts `text` in the place of the line before; a change too soon after the last one is left out."""
+        now = self._clock()
+        if self._tells:
+            self._tell(text, now)
+        elif self.moves and text != self._shown and not (self._shown and now < self._next_s):
+            self._draw(text, now)
+
+    def clear(self) -> None:
+        self._told_s = None
+        if self._shown:
+            self._writer.write("\r\x1b[K")
+            self._shown = ""
+
+    def _tell(self, text: str, now: float) -> None:
+        if self._told_s is None:
+            self._told_s = now - _BETWEEN_LINES_S + _WORTH_TELLING_S
+        elif now - self._told_s >= _BETWEEN_LINES_S:
+            self._writer.write(f"({clean_line(text)})\n")
+            self._told_s = now
+
+    def _draw(self, text: str, now: float) -> None:
         from rich.cells import set_cell_size
 
-        now = self._clock()
-        if not self._moves or text == self._shown or (self._shown and now < self._next_s):
-            return
         self._next_s = now + _REDRAW_S
         line = clean_line(text)
         width = columns(self._stream) - 1
         line = set_cell_size(line, width).rstrip() if len(line) * 2 > width else line
         self._writer.write("\r" + styled(self._stream, line, "dim") + "\x1b[K")
         self._shown = text
-
-    def clear(self) -> None:
-        if self._shown:
-            self._writer.write("\r\x1b[K")
-            self._shown = ""
 
 
 class WorkProgress:
@@ -87,7 +108,7 @@ class WorkProgress:
         self._writer = _Writer(self._stream)
         self._clock = clock
         self._status = StatusLine(self._stream, clock)
-        self._moves = is_moving(self._stream)
+        self._moves = self._status.moves
         self._start_s = self._said_s = clock()
         self._said = False
         self._samples: deque[tuple[float, int]] = deque()

@@ -13,28 +13,25 @@ from minichat.terminal.sanitize import clean
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from minichat.template.messages import Message
+    from minichat.conversation import Conversation
     from minichat.terminal.chat import Chat
 
 
-def answers(messages: Sequence[Message]) -> list[str]:
-    """The source of the answer of each turn, "" where there is none yet. A turn begins with a question.
+def answers(conversation: Conversation) -> list[str]:
+    """The source of the answer of each turn, "" where there is none yet.
 
     What a model says before and after its calls of tools is one answer.
 
+    >>> from minichat.conversation import Conversation
     >>> from minichat.template.messages import Message
-    >>> answers([Message("user", "Hi"), Message("assistant", "**Hello**"), Message("user", "And?")])
-    ['**Hello**', '']
+    >>> answers(Conversation(None, None, [Message("user", "Hi"), Message("assistant", "**Hello**")]))
+    ['**Hello**']
     """
-    turns: list[list[str]] = []
-    for message in messages:
-        if message.role == "user" or not turns:
-            turns.append([])
-        if message.role == "assistant" and message.text:
-            turns[-1].append(message.text)
-    return [JOINT.join(said) for said in turns]
+    messages = conversation.messages
+    turns = (messages[turn.start : turn.end] for turn in conversation.turns())
+    return [JOINT.join(m.text for m in turn if m.role == "assistant" and m.text) for turn in turns]
 
 
 def code_blocks(source: str) -> list[str]:
@@ -76,7 +73,7 @@ def _copy(chat: Chat, argument: str) -> bool:
 
 def _answer(chat: Chat, argument: str) -> str:
     """The answer of the turn that is asked for, or the last one that there is."""
-    turns = answers(chat.conversation.messages)
+    turns = answers(chat.conversation)
     if not any(turns):
         raise UsageError("there is no answer yet")
     if not argument:
@@ -102,11 +99,11 @@ def _copy_text(text: str, what: str) -> None:
 
 
 def _turns(chat: Chat, argument: str) -> Iterable[str]:  # noqa: ARG001
-    return (str(number) for number, said in enumerate(answers(chat.conversation.messages), 1) if said)
+    return (str(number) for number, said in enumerate(answers(chat.conversation), 1) if said)
 
 
 def _code_numbers(chat: Chat, argument: str) -> Iterator[str]:  # noqa: ARG001
-    said = next((said for said in reversed(answers(chat.conversation.messages)) if said), "")
+    said = next((said for said in reversed(answers(chat.conversation)) if said), "")
     yield from map(str, range(1, len(code_blocks(said)) + 1))
 
 
