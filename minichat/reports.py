@@ -249,6 +249,7 @@ def show_doctor(as_json: bool) -> None:
     from minichat.engine.client import Engine
     from minichat.home import home
     from minichat.housekeeping import du
+    from minichat.settings_file import config_path
     from minichat.store import Store
     from quant.errors import EngineError
 
@@ -266,6 +267,7 @@ def show_doctor(as_json: bool) -> None:
         "packages": {name: _version(name) for name in _PACKAGES},
         "engine": engine_facts,
         "folder": str(home()),
+        "settings": str(config_path()),
         "disk_free_bytes": disk.free,
         "models": len(usage.models),
         "models_bytes": usage.models_bytes,
@@ -284,6 +286,7 @@ def show_doctor(as_json: bool) -> None:
         ("gpu offload", "yes" if engine_facts["gpu_offload"] else "no: this build of llama.cpp computes on the CPU"),
         ("folder", f"{facts['folder']}, {format_bytes(disk.free)} free"),
         ("models", f"{len(usage.models)}, {format_bytes(facts['models_bytes'])}"),
+        ("settings", facts["settings"] + ("" if config_path().exists() else ", not there yet")),
     ]
     tables.print_fields(rows, sys.stdout)
 
