@@ -244,7 +244,7 @@ def names_like(path: Path) -> list[Path]:
 def rename_new(old: Path, new: Path) -> None:
     """Renames a file, and never over another. OSError passes."""
     try:
-        os.link(old, new, follow_symlinks=False)
+        os.link(old, new)
     except FileExistsError:
         if not os.path.samestat(old.lstat(), new.lstat()):
             raise

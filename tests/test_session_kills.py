@@ -42,6 +42,28 @@ for turn in range(10_000):
     say("saved", len(conversation.messages))
 """
 
+# Opens a session and goes on with it for some turns, again and again; tells their names.
+SHARING = """
+import sys
+from pathlib import Path
+from minichat.conversation import Conversation
+from minichat.sessions import Sessions
+
+def fail(message):
+    raise SystemExit(message)
+
+for again in range(5):
+    session, saved = Sessions(Path(sys.argv[1]), fail).open_or_new("work")
+    conversation = Conversation("v7", None, saved.messages if saved else [])
+    for turn in range(4):
+        conversation.ask("question")
+        session.save(conversation, "demo")
+        conversation.answer(f"{sys.argv[2]}{again}", None)
+        session.save(conversation, "demo")
+    session.close()
+    print(session.name)
+"""
+
 
 def killed(folder: Path, wait_s: float) -> list[list[str]]:
     """What a child had told when it was killed, some time after its first word."""
@@ -83,3 +105,25 @@ def test_kills_lose_nothing_that_was_saved(tmp_path: Path, seed: int = 3) -> Non
             assert question.text.startswith("question ")
             assert answer.text.startswith(("an answer ", "word0 "))
     assert n_cut > 5
+
+
+def test_many_chats_at_once_keep_their_conversations_apart(tmp_path: Path) -> None:
+    """All want one session: who has it writes there, the others get copies, and no file holds two conversations."""
+    folder = tmp_path / "sessions"
+    children = [
+        subprocess.Popen([sys.executable, "-c", SHARING, str(folder), letter], stdout=subprocess.PIPE, text=True)
+        for letter in "abcdef"
+    ]
+    told = [child.communicate()[0].split() for child in children]
+    assert [child.returncode for child in children] == [0] * len(children)
+    sessions = Sessions(folder)
+    for name in sessions.names():
+        saved = sessions.read(name)
+        assert saved.damaged_line is None
+        roles = "".join(message.role[0] for message in saved.messages)
+        assert "aa" not in roles  # but a copy may have been made while an answer was under way
+    for letter, names in zip("abcdef", told, strict=True):
+        assert len(names) == 5
+        for again, name in enumerate(names):
+            said = [message.text for message in sessions.read(name).messages]
+            assert said.count(f"{letter}{again}") == 4
