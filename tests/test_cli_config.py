@@ -119,6 +119,12 @@ def test_the_hints_are_settings_themselves(tmp_path: Path) -> None:
     assert parse_settings(BEGINNING, tmp_path / "config.toml").model is None
 
 
+def test_the_settings_in_readme_are_settings(tmp_path: Path) -> None:
+    readme = Path(__file__).parent.parent.joinpath("README.md").read_text()
+    settings = parse_settings(readme.split("```toml\n")[1].split("```")[0], tmp_path)
+    assert (settings.model, list(settings.personas), list(settings.defaults)) == ("mistral-small", ["coder"], ["keys"])
+
+
 def test_an_editor_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config.toml"
     for environ, says in (

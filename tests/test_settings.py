@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import gguf_samples
@@ -217,6 +218,29 @@ def test_a_fault_is_one_line_that_says_where(text: str, says: str, tmp_path: Pat
     assert says in said
     assert "\n" not in said
     assert len(said) < len(str(path)) + 400
+
+
+def test_no_value_whatever_is_anything_but_a_fault() -> None:
+    """Random documents of right and wrong keys with values of all kinds: they resolve, or one line says why not."""
+    chance = random.Random(6)
+    values = [
+        "1", "-1", "0.5", "1e400", "nan", "true", '"text"', '"\\u0000\\u202e"', '""', "[]", "[[1], {a = 2}]", "{}",
+        "{x = {y = 1}}", "1979-05-27T07:32:00Z", "07:32:00", "9" * 30, "0xffffffffffffffffffffff", "'json'", "'vi'",
+    ]  # fmt: skip
+    tables = ["", "[defaults]", "[models]", '[models."demo:q4_K_M"]', "[models.demo]", "[personas]", "[personas.x]"]
+    keys = [*PARAMETERS, "system-file", "model", "models", "personas", '""', '"a\\nb"', "x.y"]
+    resolved = 0
+    for _ in range(2000):
+        lines = []
+        for table in chance.sample(tables, chance.randint(1, 3)):
+            lines += [table, *(f"{key} = {chance.choice(values)}" for key in chance.sample(keys, chance.randint(0, 2)))]
+        try:
+            settings = parse_settings("\n".join(lines), FILE)
+            resolve(settings, ["demo:q4_K_M", "demo"], next(iter(settings.personas), None))
+            resolved += 1
+        except DataError as error:
+            assert len(str(error)) < 500
+    assert 100 < resolved < 1900
 
 
 def test_what_is_no_text_file_is_refused_at_once(tmp_path: Path) -> None:

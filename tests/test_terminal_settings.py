@@ -364,6 +364,25 @@ def test_where_the_new_model_does_not_fit_at_all_the_old_one_comes_back() -> Non
     assert state(chat)[1:] == before[1:]
 
 
+def test_the_old_model_comes_back_where_the_new_one_fits_but_cannot_go_on() -> None:
+    log: list[str] = []
+    full = EngineError("no memory for the context")
+    loads = [lambda _: engine(log, "second", full), lambda _: engine(log, "second", template="v99")]
+    chat = chat_with(log, open_model=opening(log, *loads))
+    before = state(chat)
+    with pytest.raises(DataError, match="v99"):
+        say(chat, "/model second")
+    assert log[-4:] == ["-first None", "+second", "-second", "+first None"]
+    assert state(chat)[1:] == before[1:]
+
+
+def test_the_same_model_is_not_loaded_again() -> None:
+    log: list[str] = []
+    chat = chat_with(log, open_model=opening(log, model=FIRST))
+    say(chat, "/model second")
+    assert log == ["+first None"]
+
+
 # completion
 
 

@@ -40,12 +40,13 @@ def switch_model(chat: Chat, name: str) -> None:
     if chat.open_model is None:
         raise UsageError("the model of this chat cannot be changed")
     opened = chat.open_model(name)
+    if opened.model == chat.choices.model:
+        return
     choices = chat.choices.for_model(opened.model, name)
     before, after = chat.choices.chosen(), choices.chosen()
     load, tell = load_options(after), template_teller(opened.model, after["template"], chat.toolbox)
-    engine, info = _loaded(chat, opened, load)
     with ExitStack() as undo:
-        undo.callback(engine.close)
+        engine, info = _loaded(chat, opened, load, undo)
         conversation = _taken_over(chat, opened.model, engine, info, tell(info))
         bring(chat, before, after)
         undo.pop_all()
@@ -57,32 +58,29 @@ def switch_model(chat: Chat, name: str) -> None:
     chat.stats, chat.last_prompt = None, []
 
 
-def _loaded(chat: Chat, opened: Opened, load: LoadOptions) -> tuple[Engine, ModelInfo]:
-    """An engine with the new model. Where the two do not go together, the old one is ended, and comes back if the new
-    one still fails.
-    """
+def _loaded(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:
+    """An engine with the new model. Where the two do not go together, the old one is ended; `undo` brings it back."""
     try:
-        return _started(opened, load)
+        return _started(opened, load, undo)
     except (EngineError, GgufError) as error:
         is_for_memory = isinstance(error, EngineError) or re.search("alloc|memory", str(error))
         if chat.info is None or not is_for_memory:  # without info, the old model takes no memory yet
             raise
         say(f"({error}; once more, without {chat.model_name} in memory)", "dim")
+    undo.callback(chat.restart)
     chat.engine.close()
-    try:
-        return _started(opened, load)
-    except BaseException:
-        chat.restart()
-        raise
+    return _started(opened, load, undo)
 
 
-def _started(opened: Opened, load: LoadOptions) -> tuple[Engine, ModelInfo]:
+def _started(opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:
     engine = opened.open_engine(load)
     try:
-        return engine, wait_loaded(engine, StatusLine(sys.stdout))
+        info = wait_loaded(engine, StatusLine(sys.stdout))
     except BaseException:
-        engine.close()
+        engine.close()  # at once: another try needs its memory
         raise
+    undo.callback(engine.close)
+    return engine, info
 
 
 def _taken_over(chat: Chat, model: Model, engine: Engine, info: ModelInfo, template: str | None) -> Conversation:
