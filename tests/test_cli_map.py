@@ -416,7 +416,8 @@ def test_kills_lose_no_answer(small_gguf: Path, tmp_path: Path) -> None:
 
 def test_wrong_usage(small_gguf: Path, tmp_path: Path) -> None:
     fails(2, "no place for the line", "map", small_gguf, "hello", stdin=b"x\n")
-    fails(2, "PROMPT", "map", small_gguf)
+    fails(2, "no place for the line", "map", small_gguf, stdin=b"x\n")
+    fails(2, "no MODEL", "map", "{line}", stdin=b"x\n")
     fails(2, "standard input has the lines", "map", small_gguf, "{}", "--schema", "-", stdin=b"x\n")
     fails(2, "--schema says already", "map", small_gguf, "{}", "--schema", "x", "--json-output", stdin=b"x\n")
     fails(3, "No such file", "map", small_gguf, "{}", "--schema", tmp_path / "none.json", stdin=b"x\n")
@@ -438,9 +439,9 @@ def test_a_long_line_is_an_error_of_that_line(small_gguf: Path) -> None:
 def test_settings_count_here_too(small_gguf: Path, home: Path) -> None:
     (home / "minichat").mkdir(exist_ok=True)
     (home / "minichat" / "config.toml").write_text(
-        '[defaults]\nmax-tokens = 2\n[personas.odd]\nsystem = "Be odd."\nseed = 7\n'
+        f'model = "{small_gguf}"\n[defaults]\nmax-tokens = 2\n[personas.odd]\nsystem = "Be odd."\nseed = 7\n'
     )
-    done = minichat("map", small_gguf, "{}", "--as", "odd", "--json", stdin=b"hello\n")
+    done = minichat("map", "Say {line}!", "--as", "odd", "--json", stdin=b"hello\n")
     found = json.loads(done.stdout)
     assert (found["stats"]["answer_tokens"], found["seed"]) == (2, 7)
 

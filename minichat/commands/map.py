@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -33,10 +33,6 @@ from minichat.commands.options import (
 )
 from quant.errors import UsageError
 
-if TYPE_CHECKING:
-    from minichat.chat import RunOptions
-    from minichat.choices import Choices
-
 app = typer.Typer()
 
 
@@ -55,7 +51,9 @@ app = typer.Typer()
 )
 def map_command(
     model: ModelArgument,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question, with {line} where the line goes.")],
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="The question, with {line} where the line goes.")
+    ] = None,
     system: SystemOption = None,
     persona: PersonaOption = None,
     temperature: TemperatureOption = None,
@@ -89,14 +87,17 @@ def map_command(
 
     With --resume an interrupted run goes on where it was: the same command prints what is in FILE, asks for the rest,
     and for what had an error. FILE holds JSON lines.
+
+    MODEL may be left out where the settings name one (`minichat config`).
     """
     from minichat.choices import Choices
     from minichat.commands.chat import use
+    from minichat.commands.choosing import model_and_prompt, run_options
     from minichat.inputs import Lines
     from minichat.mapping import LinePrompt, map_lines
     from minichat.settings_file import load_settings
 
-    line_prompt = LinePrompt.parse(prompt)
+    line_prompt = LinePrompt.parse(model if prompt is None else prompt)
     if sys.stdin.isatty():
         raise UsageError("no lines: pipe them in, or put `< FILE` behind the command")
     given = {
@@ -104,10 +105,12 @@ def map_command(
         "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
         "template": template, "format": _format(json_output, schema),
     }  # fmt: skip
-    choices = Choices(load_settings(), persona, given, os.environ)
-    found = find_model(model, fetching(yes, accept_licence, threads))
+    settings = load_settings()
+    choices = Choices(settings, persona, given, os.environ)
+    named, _ = model_and_prompt(None if prompt is None else model, None, settings.model_for(persona))
+    found = find_model(named, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
-    options = _options(choices.for_model(found, model))
+    options = run_options(choices.for_model(found, named))
     map_lines(found, line_prompt, options, Lines(sys.stdin.buffer), as_json, resume)
 
 
@@ -117,19 +120,3 @@ def _format(json_output: bool, schema: str | None) -> str | None:
     if schema == "-":
         raise UsageError("standard input has the lines: give the schema as a file")
     return "json" if json_output else schema
-
-
-def _options(choices: Choices) -> RunOptions:
-    from minichat import settings
-    from minichat.chat import RunOptions
-
-    chosen = choices.chosen()
-    system, template, max_tokens = (chosen[name].value for name in ("system", "template", "max-tokens"))
-    return RunOptions(
-        system if isinstance(system, str) else None,
-        settings.sampling(chosen),
-        max_tokens if isinstance(max_tokens, int) else None,
-        settings.load_options(chosen),
-        template if isinstance(template, str) else None,
-        form=settings.answer_format(chosen),
-    )
