@@ -8,10 +8,11 @@ import pytest
 
 from minichat import formats
 from minichat.choices import Choices
-from minichat.commands.choosing import model_and_prompt, run_options
+from minichat.commands.choosing import model_and_prompt, open_model, run_options
 from minichat.engine.types import LoadOptions, Sampling
+from minichat.models import Model
 from minichat.settings import parse_settings
-from quant.errors import UsageError
+from quant.errors import MinichatError, UsageError
 
 
 def test_words_are_a_model_and_a_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +32,16 @@ def test_words_are_a_model_and_a_prompt(tmp_path: Path, monkeypatch: pytest.Monk
         assert model_and_prompt(*words, default) == meant
     with pytest.raises(UsageError, match=r"^no MODEL: name one .*`minichat config --edit` opens$"):
         model_and_prompt(None, None, None)
+
+
+def test_a_model_is_opened_as_run_finds_it(small_gguf: Path) -> None:
+    opened = open_model(str(small_gguf))
+    assert opened.model == Model("small.gguf", small_gguf)
+    with opened.open_engine(LoadOptions(ctx=64)) as engine:
+        assert engine.wait_loaded().ctx == 64
+    for name, says in (("no-such", "no model"), ("a b", "no model name"), ("mistral:7b", "cannot be reached")):
+        with pytest.raises(MinichatError, match=says):
+            open_model(name)
 
 
 def test_choices_become_what_a_run_takes() -> None:

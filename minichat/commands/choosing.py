@@ -9,6 +9,7 @@ from quant.errors import UsageError
 if TYPE_CHECKING:
     from minichat.chat import RunOptions
     from minichat.choices import Choices
+    from minichat.terminal.chat import Opened
     from minichat.tools.toolbox import Toolbox
 
 
@@ -54,3 +55,21 @@ def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: b
         allow_tools,
         settings.answer_format(chosen),
     )
+
+
+def open_model(name: str) -> Opened:
+    """What /model goes on with: found, fetched or made as `run` does it, with the same questions.
+
+    Nothing that was agreed to on the command line is agreed to for another model.
+    """
+    from functools import partial
+
+    from minichat.commands.chat import use
+    from minichat.commands.hub import fetching
+    from minichat.commands.options import find_model
+    from minichat.engine.client import Engine
+    from minichat.terminal.chat import Opened
+
+    found = find_model(name, fetching(False, False))
+    use(found, False)
+    return Opened(found, partial(Engine, found.path))
