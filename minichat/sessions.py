@@ -124,8 +124,10 @@ class Sessions:
         return session, saved(session.name, reading)
 
     def open_or_new(self, name: str) -> tuple[Session, Saved | None]:
-        """The session of a name, made if there is none. Raises as `open` and `new` do."""
-        return self.open(name) if self.find(name) is not None else (self.new(name), None)
+        """The session of a name, made if there is none. Raises as `open` does, UsageError for no name."""
+        if self.find(name) is not None:
+            return self.open(name)
+        return Session(self.folder / f"{check_name(name)}{SUFFIX}", self._warn), None
 
     def read(self, name: str) -> Saved:
         """A session to look at only. Raises as `open` does."""
@@ -243,7 +245,8 @@ class Sessions:
     def _copy(self, path: Path) -> tuple[Session, Saved]:
         name = path.name.removesuffix(SUFFIX)
         reading = self._read(path)
-        session = Session(self._first_free(_COPY.sub("", name)), self._warn)
+        base = _COPY.sub("", name)
+        session = Session(self._first_free(base if base in self.names() else name), self._warn)
         session.go_on(None, reading.state)
         return session, saved(session.name, reading, forked_from=name)
 

@@ -180,6 +180,10 @@ def test_two_chats_do_not_share_a_session(sessions: Sessions) -> None:
     _, fourth = sessions.open("trip-2")
     assert fourth.name == "trip-3"
     assert third.forked_from is None
+    kept(sessions, "2026-11-21")
+    held, _ = sessions.open("2026-11-21")
+    assert sessions.open("2026-11-21")[0].name == "2026-11-21-2"
+    held.close()
 
 
 def test_new_sessions_of_one_moment_get_names_of_their_own(sessions: Sessions) -> None:
