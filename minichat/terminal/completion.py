@@ -70,7 +70,7 @@ def _split(text: str) -> tuple[str, bool, str]:
 def _commands(name: str) -> Iterator[Completion]:
     for command in COMMANDS:
         if command.name.startswith(name.lower()):
-            end = " " if command.complete is not None else ""
+            end = " " if command.complete is not None or command.argument[:1] not in ("", "[") else ""
             meta = f"{command.argument} {command.help}".strip()
             yield Completion(f"/{command.name}{end}", -len(name) - 1, display=f"/{command.name}", display_meta=meta)
 
@@ -81,8 +81,8 @@ def _attachments(line: str) -> Iterator[Completion]:
         return
     typed = match[2] or match[3] or ""
     for path in complete_path(typed):
-        if '"' in path:
-            continue  # there is no way to type it
+        if path == typed or '"' in path:
+            continue  # it is there already, or there is no way to type it
         is_quoted = bool(match[1]) or bool(re.search(r"\s", path))
         end = "/" if path.endswith("/") else ""
         text = f'@"{path}{"" if end else chr(34)}' if is_quoted else f"@{path}"

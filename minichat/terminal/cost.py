@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minichat.attachments import attach
 from minichat.template.pieces import Text
 from minichat.terminal.typed import message_of
 from quant.errors import MinichatError
@@ -112,8 +111,21 @@ class Meter:
         self._changed()
 
 
+def describe(cost: Cost) -> str:
+    """The cost in words.
+
+    >>> describe(Cost(1234, 2)), describe(Cost(1, is_exact=False))
+    ('1,234 tokens with 2 files', '~1 token')
+    """
+    about = "" if cost.is_exact else "~"
+    files = f" with {cost.files} file{'s' * (cost.files > 1)}" if cost.files else ""
+    return f"{about}{cost.tokens:,} token{'s' * (cost.tokens != 1)}{files}"
+
+
 def measure(text: str, engine: Engine) -> Cost:
     """The cost of what was typed."""
+    from minichat.attachments import attach
+
     try:
         attached = attach(message_of(text), Path())
     except MinichatError as error:

@@ -77,7 +77,8 @@ def _add_enter(keys: KeyBindings, is_typing: Filter) -> None:
     @keys.add("enter", filter=is_typing)
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
-        if buffer.complete_state is not None and buffer.complete_state.current_completion is not None:
+        state = buffer.complete_state
+        if state is not None and state.current_completion is not None and len(state.completions) > 1:
             buffer.complete_state = None  # chosen in the menu: it stays, and is looked at before it is sent
         elif is_open(buffer.text):
             buffer.newline(copy_margin=False)

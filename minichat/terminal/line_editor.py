@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding.vi_state import InputMode
-from prompt_toolkit.styles import Style
+from prompt_toolkit.styles import Attrs, Style
 
 from minichat.terminal.completion import ChatCompleter, is_completed_while_typing
 from minichat.terminal.cost import Meter
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
 
 _PLACEHOLDER = "Send a message (/help for help)"
-_GREY = "fg:ansibrightblack"
-_STYLE = Style.from_dict(
-    {"bottom-toolbar": f"noreverse {_GREY}", "placeholder": _GREY, "auto-suggestion": _GREY, "elided": _GREY}
-)
 _MENU = 8  # rows, where there are as many
 _ESCAPE_S = 0.05  # after which an Escape is a key, not the beginning of another
 _MODES = {InputMode.NAVIGATION: "vi", InputMode.REPLACE: "vi replace", InputMode.REPLACE_SINGLE: "vi replace"}
@@ -56,7 +53,7 @@ class LineEditor:
             complete_while_typing=Condition(self._may_open_menu),
             input_processors=[LongLines(), Disarmed(), Tabs()],
             bottom_toolbar=self._toolbar,
-            style=_STYLE,
+            style=_style(),
         )
         app = self._session.app
         if chat.keys == "vi":
@@ -83,8 +80,9 @@ class LineEditor:
         self._session.reserve_space_for_menu = max(min(_MENU, app.output.get_size().rows // 2), 0)
 
     def _placeholder(self) -> StyleAndTextTuples:
-        """Gone when the prompt is left: it is no part of the scrollback."""
-        return [] if self._session.app.is_done else [("class:placeholder", _PLACEHOLDER)]
+        """Gone when the prompt is left: it is no part of the scrollback. A search shows what it finds in its place."""
+        is_over = self._session.app.is_done or is_searching()
+        return [] if is_over else [("class:placeholder", _PLACEHOLDER)]
 
     def _toolbar(self) -> StyleAndTextTuples:
         columns = self._session.app.output.get_size().columns - 1
@@ -99,3 +97,15 @@ class LineEditor:
         if app.editing_mode != EditingMode.VI:
             return ""
         return _MODES.get(app.vi_state.input_mode, "vi insert")
+
+
+def _style() -> Style:
+    """What is no part of the message is grey; without colours it is dim, or in italics for a prompt_toolkit before it
+    knew that.
+    """
+    grey = "fg:ansibrightblack"
+    if os.environ.get("NO_COLOR"):
+        grey = "dim" if "dim" in Attrs._fields else "italic"
+    return Style.from_dict(
+        {"bottom-toolbar": f"noreverse {grey}", "placeholder": grey, "auto-suggestion": grey, "elided": grey}
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from minichat.terminal.cost import describe, measure
 from minichat.terminal.history_file import open_file
 from minichat.terminal.output import is_moving, say
 from minichat.terminal.typed import is_open, message_of
@@ -23,6 +24,7 @@ class PlainPrompt:
     """Reads one message after the other, by Python's `input`."""
 
     def __init__(self, chat: Chat) -> None:
+        self._chat = chat
         self._history = open_file(chat.history_path)
         self._last = ""
         self._line = _line_editor(chat.keys)
@@ -34,6 +36,7 @@ class PlainPrompt:
         while (text := self._try_to_read(draft)) is None:
             draft = ""
         self._remember(text)
+        self._tell_files(text)
         return message_of(text)
 
     def _try_to_read(self, draft: str) -> str | None:
@@ -48,6 +51,13 @@ class PlainPrompt:
             say("")
             raise
         return None
+
+    def _tell_files(self, text: str) -> None:
+        """What a message with files costs; that of another is not worth the listening."""
+        if "@" in text and not text.startswith("/"):
+            cost = measure(text, self._chat.engine)
+            if cost.files:
+                say(f"({describe(cost)})")
 
     def _remember(self, text: str) -> None:
         if text.strip() and text != self._last:

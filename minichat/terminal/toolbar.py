@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.utils import get_cwidth
 
+from minichat.terminal.cost import Cost, describe
 from minichat.terminal.sanitize import clean_line
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
-    from minichat.terminal.cost import Cost
 
 _BETWEEN = " · "
 _SHORTEST_NAME = 8  # cells that are left of a model's name before other parts go
@@ -72,5 +72,4 @@ def _price(cost: Cost | None) -> tuple[str, str]:
     if cost.problem:
         return cost.problem, cost.problem
     about = "" if cost.is_exact else "~"
-    files = f" with {cost.files} file{'s' * (cost.files > 1)}" if cost.files else ""
-    return f"+{about}{cost.tokens:,} tokens{files}", f"+{about}{cost.tokens:,}{'@' * bool(files)}"
+    return f"+{describe(cost)}", f"+{about}{cost.tokens:,}{'@' * (cost.files > 0)}"
