@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import random
 import re
 
@@ -10,7 +11,8 @@ from fake_screen import Screen
 from rich.console import Console
 from rich.markdown import Markdown
 
-from minichat.terminal.blocks import BlockSource
+from minichat.terminal import live
+from minichat.terminal.blocks import Block, BlockSource
 from minichat.terminal.live import LiveArea
 from minichat.terminal.markdown import MarkdownStream
 
@@ -220,6 +222,20 @@ def test_rows_that_a_narrower_screen_broke_are_not_left_behind() -> None:
     assert screen.text() == whole("word " * 50 + "more " * 30 + "end", 60).text()
 
 
+def test_a_terminal_that_cuts_rows_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """xterm: as it gets narrower, no row becomes two, and the row above the live ones is still there."""
+    monkeypatch.setenv("XTERM_VERSION", "XTerm(379)")
+    monkeypatch.delenv("TMUX", raising=False)
+    screen = Screen(60, 10)
+    shown = console(60, 10, screen)
+    area = LiveArea(shown)
+    area.update(["for good"], ["a" * 60, "b"], 60)
+    screen.width, shown.size = 20, (20, 10)  # type: ignore[assignment]
+    screen.rows = [row[:20] for row in screen.rows]
+    area.update(["a" * 20] * 3, ["b"], 20)
+    assert screen.text() == ["for good", "a" * 20, "a" * 20, "a" * 20, "b"]
+
+
 @pytest.mark.parametrize("char", ["a\u200da", "👨\u200d👩\u200d👧", "🇩🇪", "❤\ufe0f"])
 def test_what_the_terminal_thinks_wider_is_whole_in_the_end(char: str) -> None:
     """The screen here gives every character its own cells, rich knows which ones are drawn as one."""
@@ -229,16 +245,47 @@ def test_what_the_terminal_thinks_wider_is_whole_in_the_end(char: str) -> None:
             assert (said.count(char), said.count("x")) == (text.count(char), text.count("x")), text
 
 
+def test_the_examples_in_the_docstrings() -> None:
+    assert doctest.testmod(live) == (0, 1)
+
+
 def test_rows_that_are_no_longer_needed_are_erased() -> None:
     screen = Screen(80, 24)
     area = LiveArea(console(80, 24, screen))
-    area.update(["for good"], ["a" * 80, "b", "c"])
-    area.update([], ["a" * 80])
+    assert area.update(["for good"], ["a" * 80, "b", "c"], 80)
+    assert area.update([], ["a" * 80], 80)
     assert screen.text() == ["for good", "a" * 80]
-    area.update([], [])
+    assert area.update([], [], 80)
     assert screen.text() == ["for good"]
-    area.update(["more"], [])
+    assert area.update(["more"], [], 80)
     assert screen.text() == ["for good", "more"]
+
+
+def test_rows_that_were_made_for_another_width_are_not_drawn() -> None:
+    screen = Screen(80, 24)
+    area = LiveArea(console(80, 24, screen))
+    assert not area.update(["made for a wider screen " * 4], [], 100)
+    assert screen.text() == []
+
+
+def test_a_screen_that_is_resized_while_an_answer_is_rendered() -> None:
+    """The rows are made once more, for the width that the screen has by then."""
+    screen = Screen(80, 24)
+    shown = console(80, 24, screen)
+    markdown = MarkdownStream(shown)
+    rows = markdown._renderer.rows
+
+    def slow(blocks: list[Block]) -> list[str]:
+        made = rows(blocks)
+        if screen.width == 80:
+            screen.resize(40, 24)
+            shown.size = (40, 24)  # type: ignore[assignment]
+        return made
+
+    markdown._renderer.rows = slow  # type: ignore[method-assign]
+    markdown.feed("word " * 30)
+    markdown.close()
+    assert screen.text() == whole("word " * 30, 40).text()
 
 
 def test_a_dumb_terminal_gets_no_sequences() -> None:

@@ -80,13 +80,19 @@ class MarkdownStream:
         self._show(final, self._source.unfinished(size.height, size.width) if self._moves else [])
 
     def _show(self, final: list[Block], live: list[Block]) -> None:
-        final_rows = self._renderer.rows(final)
-        if final:
-            self._renderer.last = final[-1]
-        if self._moves:
-            self._area.update(final_rows, self._renderer.rows(live))
-        elif final:
-            write(self._console.file, "".join(row + "\n" for row in final_rows))
+        above, is_shown = self._renderer.last, False
+        while not is_shown:  # rendering takes a while: the screen may have been resized meanwhile
+            width = self._console.size.width
+            self._renderer.last = above
+            final_rows = self._renderer.rows(final)
+            if final:
+                self._renderer.last = final[-1]
+            if self._moves:
+                is_shown = self._area.update(final_rows, self._renderer.rows(live), width)
+            else:
+                if final:
+                    write(self._console.file, "".join(row + "\n" for row in final_rows))
+                is_shown = True
 
 
 class BlockRenderer:
