@@ -39,7 +39,7 @@ app = typer.Typer(
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q4_K_M\n",
     epilog="\b\nExit codes:\n"
     "  0    done\n"
-    "  2    wrong usage\n"
+    "  2    wrong usage; or a question was answered with no, or by nobody\n"
     "  3    a bad model, file or schema; a prompt that is longer than the context;\n"
     "       `map`: at least one line has an error\n"
     "  4    the network or the hub\n"
