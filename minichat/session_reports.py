@@ -13,8 +13,9 @@ from minichat.terminal.units import format_ago
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from minichat.session_file import Saved
-    from minichat.sessions import Found, Summary
+    from minichat.saved import Saved
+    from minichat.session_search import Found
+    from minichat.session_summary import Summary
 
 _COLUMNS = ("NAME", "USED", "TURNS", "MODEL", "FIRST QUESTION")
 _MIN_TITLE, _MAX_TITLE = 16, 60  # characters
@@ -73,7 +74,7 @@ def show_found(found: Iterable[Found], text: str, as_json: bool = False, *, most
 def describe_opened(saved: Saved, model: str) -> Iterator[str]:
     """What is to be known of a session that was opened, a line each. model: the one that it goes on with.
 
-    >>> from minichat.session_file import Saved
+    >>> from minichat.saved import Saved
     >>> list(describe_opened(Saved("work-2", "demo", None, None, None, "Hi", forked_from="work"), "demo"))
     ['(work is open elsewhere, or cannot be written: this is a copy, work-2)', '(session work-2, 0 turns)']
     """

@@ -12,49 +12,21 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 from minichat.folders import read_plain
+from minichat.saved import Saved, saved
 from minichat.session import SUFFIX, Session, lock, names_like, open_file
-from minichat.session_file import MAX_BYTES, Reading, Saved, read_state, read_summary, saved
-from minichat.template.messages import Message
+from minichat.session_file import MAX_BYTES, Reading, read_state
+from minichat.session_search import Found, file_pattern, find_text, text_pattern
+from minichat.session_summary import Summary, summary_of
 from quant.errors import DataError, StorageError, UsageError
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 _MAX_NAME_BYTES = 200  # of 255
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # which Windows takes no file's name for
 _COPY = re.compile(r"-\d{1,3}$")
-_TAIL_BYTES = 64 << 10  # of a file's end, where its summary is
-_HEAD_BYTES = 64
-_MAX_UNSUMMED_BYTES = 16 << 20  # so much is read of a file to list it, if its end has no summary
-_AROUND = 40  # characters before and behind what was found
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A session in a list. title: its first question, on one line. turns: its questions. used: when last, in UTC.
-
-    problem: why it cannot be read, one line; then title, model and turns are empty.
-    """
-
-    name: str
-    title: str
-    model: str
-    turns: int
-    used: datetime
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A place where a text was found. turn: the number of the question, from 1, that it is in or behind."""
-
-    name: str
-    turn: int
-    role: str
-    excerpt: str
 
 
 class Sessions:
@@ -153,21 +125,18 @@ class Sessions:
     def newest(self) -> str | None:
         """The name of the session that was opened or written last, and is not empty; None if there is none."""
         for path, used in self._files():
-            summary = _summary(path, used)
+            summary = summary_of(path, used)
             if summary.problem is None and summary.turns:
                 return summary.name
         return None
 
     def list(self) -> Sequence[Summary]:
         """All sessions, the one that was used last first. Never raises for what a file says."""
-        return [_summary(path, used) for path, used in self._files()]
+        return [summary_of(path, used) for path, used in self._files()]
 
     def search(self, text: str) -> Iterator[Found]:
         """Where a text stands in the conversations as they are now, without regard to case; newest session first."""
-        import json
-
-        pattern = re.compile(re.escape(text), re.IGNORECASE)
-        raw = re.compile(re.escape(json.dumps(text, ensure_ascii=False)[1:-1]), re.IGNORECASE)
+        pattern, raw = text_pattern(text), file_pattern(text)
         for path, _ in self._files():
             with contextlib.suppress(OSError, DataError):
                 data = read_plain(path, MAX_BYTES + 1)
@@ -272,82 +241,6 @@ def check_name(name: str) -> str:
     if not _is_name(name):
         raise UsageError(f"{name[:80]!r} cannot be a session's name: take 1 to 64 letters, digits, _, - and .")
     return name
-
-
-def find_text(name: str, messages: Sequence[Message], pattern: re.Pattern[str]) -> Iterator[Found]:
-    """The first place in each message, calls and their results too, where `pattern` is found.
-
-    >>> said = [Message("user", "Hi"), Message("assistant", "Hello there")]
-    >>> list(find_text("a", said, re.compile("there")))
-    [Found(name='a', turn=1, role='assistant', excerpt='Hello there')]
-    """
-    turn = 0
-    for message in messages:
-        turn += message.role == "user"
-        for text in (message.text, *(f"{call.name} {call.arguments}" for call in message.calls)):
-            if match := pattern.search(text):
-                yield Found(name, turn, message.role, _excerpt(text, match.start(), match.end()))
-                break
-
-
-def _excerpt(text: str, start: int, end: int) -> str:
-    r"""What was found with the words around it, on one line.
-
-    >>> _excerpt("one two\nthree", 4, 7), _excerpt("a" * 9 + " b " * 20 + "c", 69, 70)
-    ('one two three', '…b b b b b b b b b b b b b c')
-    """
-    end = min(end, start + 4 * _AROUND)
-    before, after = text[max(start - _AROUND, 0) : start], text[end : end + _AROUND]
-    if start > _AROUND:
-        before = "…" + before.partition(" ")[2].lstrip()
-    if end + _AROUND < len(text):
-        after = after.rpartition(" ")[0].rstrip() + "…"
-    return " ".join(f"{before}{text[start:end]}{after}".split())
-
-
-def _summary(path: Path, used: float) -> Summary:
-    name = path.name.removesuffix(SUFFIX)
-    try:
-        when = datetime.fromtimestamp(used, timezone.utc)
-    except (ValueError, OverflowError, OSError):
-        when = datetime.fromtimestamp(0, timezone.utc)
-    try:
-        ends = _read_ends(path)
-        if ends is not None:
-            summary = ends
-        else:
-            data = read_plain(path, _MAX_UNSUMMED_BYTES + 1)
-            if len(data) > _MAX_UNSUMMED_BYTES:
-                raise DataError(f"{path} is longer than a session")
-            state = read_state(data, str(path)).state
-            summary = state.title, state.settings.model, state.turns
-    except OSError as error:
-        return Summary(name, "", "", 0, when, f"it cannot be read: {error.strerror or error}")
-    except DataError as error:
-        return Summary(name, "", "", 0, when, str(error))
-    return Summary(name, *summary, when)
-
-
-def _read_ends(path: Path) -> tuple[str, str, int] | None:
-    """The last summary in a file that begins as a session does; None if its end has none."""
-    handle = open_plain(path)
-    with os.fdopen(handle, "rb") as file:
-        if not file.read(_HEAD_BYTES).startswith(b'{"minichat": 1,'):
-            return None
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - _TAIL_BYTES, 0))
-        tail = file.read(_TAIL_BYTES)
-    start = tail.rfind(b'\n{"summary"')
-    end = tail.find(b"\n", start + 1)
-    rest = tail[end + 1 :]
-    if start < 0 or end < 0 or b'"messages"' in rest:
-        return None
-    return read_summary(tail[start + 1 : end])
-
-
-def open_plain(path: Path) -> int:
-    flags = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))
-    return os.open(path, os.O_RDONLY | flags)
 
 
 def _is_name(name: str) -> bool:

@@ -45,6 +45,8 @@ QUIET = {
     "minichat/settings_file.py": {"minichat.home", "minichat.parameters", "quant.errors"},
     "minichat/session_message.py": {"minichat.template"},
     "minichat/session_file.py": {"minichat.session_message", "minichat.template", "quant.errors"},
+    "minichat/saved.py": {"minichat.session_file", "minichat.template"},
+    "minichat/session_search.py": {"minichat.template"},
     "minichat/session.py": {"minichat.session_file", "minichat.conversation", "minichat.folders", "convert.publish"},
     "minichat/last_used.py": {"minichat.folders"},
     "minichat/store.py": {

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from minichat.conversation import Conversation
+from minichat.saved import Saved
 from minichat.session import HEARD_EVERY_S, Session
-from minichat.session_file import Saved
 from minichat.sessions import Sessions, check_name
 from minichat.template.messages import Message
 from quant.errors import DataError, StorageError, UsageError

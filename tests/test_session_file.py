@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import pytest
 from random_text import random_text
 
+from minichat.saved import saved, with_partial
 from minichat.session_file import (
     Settings,
     State,
@@ -19,9 +20,7 @@ from minichat.session_file import (
     read_state,
     read_summary,
     record_lines,
-    saved,
     title_of,
-    with_partial,
 )
 from minichat.session_message import DamagedError, message_value, read_message
 from minichat.template.messages import Call, ImagePart, Message, TextPart, ThinkPart

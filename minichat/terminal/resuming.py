@@ -9,7 +9,7 @@ from minichat.terminal.output import say
 from minichat.terminal.sanitize import clean
 
 if TYPE_CHECKING:
-    from minichat.session_file import Saved
+    from minichat.saved import Saved
     from minichat.template.messages import Message
     from minichat.terminal.chat import Chat
 

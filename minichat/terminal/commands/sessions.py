@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from minichat.terminal.output import say
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
-    from minichat.sessions import Found
+    from minichat.session_search import Found
     from minichat.terminal.chat import Chat
 
 _MOST_LISTED = 20
@@ -90,10 +89,10 @@ def _search(chat: Chat, argument: str) -> bool:
 
 def _found(chat: Chat, text: str) -> Iterator[Found]:
     """This conversation first, as it is now, then the others."""
-    from minichat.sessions import find_text
+    from minichat.session_search import find_text, text_pattern
 
     here = chat.session.name if chat.session is not None else "(this chat)"
-    yield from find_text(here, chat.conversation.messages, re.compile(re.escape(text), re.IGNORECASE))
+    yield from find_text(here, chat.conversation.messages, text_pattern(text))
     for found in chat.sessions.search(text):
         if found.name != here:
             yield found
