@@ -19,6 +19,7 @@ from quant.errors import DataError, UsageError
 
 _MAX_TEXT_BYTES = 64 << 20
 _MAX_LINE_BYTES = 16 << 20
+_PATIENCE_S = 2.0
 _STDIN = "standard input"
 _MARK = "\ufeff"  # what some programs write before UTF-8
 
@@ -109,12 +110,28 @@ def _size(stream: BinaryIO) -> int | None:
 def _read(file: str) -> bytes:
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+            if file == "-":
+                _tell_of_waiting(stream)
             raw = stream.read(_MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise DataError(f"{_name(file)}: {error.strerror}") from error
     if len(raw) > _MAX_TEXT_BYTES:
         raise DataError(f"{_name(file)} is longer than {_MAX_TEXT_BYTES >> 20} MB: no model reads that much")
     return raw
+
+
+def _tell_of_waiting(stream: BinaryIO) -> None:
+    """Says so to a person where standard input gives nothing for a while: it may be one that nobody will ever close."""
+    import select
+
+    from minichat.terminal.output import is_terminal, say
+
+    try:
+        waits = is_terminal(sys.stderr) and not stream.isatty() and not select.select([stream], [], [], _PATIENCE_S)[0]
+    except (OSError, ValueError):  # what cannot be waited for: a closed stream, a pipe on Windows
+        return
+    if waits:
+        say("waiting for the end of standard input (`< /dev/null` if there is none)", "dim", stream=sys.stderr)
 
 
 def _name(file: str) -> str:
