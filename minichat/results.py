@@ -15,7 +15,7 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -125,8 +125,7 @@ def opened(path: Path, made_with: Mapping[str, Any]) -> Iterator[Results]:
 
     with ExitStack() as held:
         try:
-            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-                raise UsageError(f"--resume {path}: not a file")
+            _check_place(path)
             held.enter_context(claimed(path.with_name(f"{path.name}.lock")))
             out = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             held.callback(os.close, out)
@@ -136,6 +135,20 @@ def opened(path: Path, made_with: Mapping[str, Any]) -> Iterator[Results]:
         except (OSError, ValueError) as error:
             raise StorageError(f"--resume {path}: {getattr(error, 'strerror', None) or error}") from error
         yield results
+
+
+def _check_place(path: Path) -> None:
+    """Raises UsageError for what is no file, and for one that is read or written as a stream at the same time."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"--resume {path}: not a file")
+    for number, name in enumerate(("input", "output")):
+        with suppress(OSError):
+            if os.path.samestat(status, os.fstat(number)):
+                raise UsageError(f"--resume {path}: that is standard {name}, too; leave that to another file")
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -425,6 +425,17 @@ def test_wrong_usage(small_gguf: Path, tmp_path: Path) -> None:
     fails(2, "no persona 'nobody'", "map", small_gguf, "{}", "--as", "nobody", stdin=b"x\n")
 
 
+def test_a_file_that_is_a_stream_too(small_gguf: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    for redirected in (f"> {file}", f"< {file}"):
+        file.write_text("hello\n")
+        command = f'printf "a\\n" | "$@" {redirected}'
+        arguments = [*MINICHAT, "map", str(small_gguf), "{line}", "--resume", str(file)]
+        done = subprocess.run(["bash", "-c", command, "bash", *arguments], capture_output=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.endswith(b"put, too; leave that to another file\n")
+
+
 def test_a_long_line_is_an_error_of_that_line(small_gguf: Path) -> None:
     raw = b"short\n" + b"word " * 200 + b"\nshort\n"
     done = minichat("map", small_gguf, "{}", "--ctx", "256", "--max-tokens", "3", "--json", stdin=raw)
