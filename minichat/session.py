@@ -21,7 +21,7 @@ from minichat.folders import make_folder
 from minichat.session_file import Settings, State, header_line, partial_line, record_lines, title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from minichat.conversation import Conversation
@@ -230,15 +230,18 @@ def sync_file(handle: int) -> None:
             raise
 
 
-def names_like(path: Path) -> list[Path]:
+def names_like(path: Path) -> Iterator[Path]:
     """The path and those with numbers behind the name, to find one that is free.
 
+    >>> from itertools import islice
     >>> from pathlib import PurePosixPath
-    >>> [p.name for p in names_like(PurePosixPath("work.jsonl"))[:3]]
+    >>> [p.name for p in islice(names_like(PurePosixPath("work.jsonl")), 3)]
     ['work.jsonl', 'work-2.jsonl', 'work-3.jsonl']
     """
     stem = path.name.removesuffix(SUFFIX)
-    return [path, *(path.with_name(f"{stem}-{number}{SUFFIX}") for number in range(2, 1000))]
+    yield path
+    for number in range(2, 1000):
+        yield path.with_name(f"{stem}-{number}{SUFFIX}")
 
 
 def rename_new(old: Path, new: Path) -> None:

@@ -14,14 +14,17 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minichat.folders import read_plain
-from minichat.saved import Saved, saved
 from minichat.session import SUFFIX, Session, lock, names_like, open_file
 from minichat.session_file import MAX_BYTES, Reading, read_state
-from minichat.session_search import Found, file_pattern, find_text, text_pattern
-from minichat.session_summary import Summary, summary_of
 from quant.errors import DataError, StorageError, UsageError
+
+if TYPE_CHECKING:  # what a new chat does not need is imported where it is needed: the prompt is there sooner
+    from minichat.saved import Saved
+    from minichat.session_search import Found
+    from minichat.session_summary import Summary
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 _MAX_NAME_BYTES = 200  # of 255
@@ -61,6 +64,8 @@ class Sessions:
 
         Raises UsageError for a name that no session has, DataError for a file that is none.
         """
+        from minichat.saved import saved
+
         path = self._path_of(name)
         try:
             handle = open_file(path)
@@ -103,6 +108,8 @@ class Sessions:
 
     def read(self, name: str) -> Saved:
         """A session to look at only. Raises as `open` does."""
+        from minichat.saved import saved
+
         path = self._path_of(name)
         return saved(path.name.removesuffix(SUFFIX), self._read(path))
 
@@ -124,6 +131,8 @@ class Sessions:
 
     def newest(self) -> str | None:
         """The name of the session that was opened or written last, and is not empty; None if there is none."""
+        from minichat.session_summary import summary_of
+
         for path, used in self._files():
             summary = summary_of(path, used)
             if summary.problem is None and summary.turns:
@@ -132,10 +141,15 @@ class Sessions:
 
     def list(self) -> Sequence[Summary]:
         """All sessions, the one that was used last first. Never raises for what a file says."""
+        from minichat.session_summary import summary_of
+
         return [summary_of(path, used) for path, used in self._files()]
 
     def search(self, text: str) -> Iterator[Found]:
         """Where a text stands in the conversations as they are now, without regard to case; newest session first."""
+        from minichat.saved import saved
+        from minichat.session_search import file_pattern, find_text, text_pattern
+
         pattern, raw = text_pattern(text), file_pattern(text)
         for path, _ in self._files():
             with contextlib.suppress(OSError, DataError):
@@ -207,11 +221,13 @@ class Sessions:
         return self.folder / f"{name}{SUFFIX}"
 
     def _first_free(self, stem: str) -> Path:
-        taken = {name.casefold() for name in self.names()}
-        paths = names_like(self.folder / f"{stem}{SUFFIX}")
-        return next((path for path in paths if path.name.removesuffix(SUFFIX).casefold() not in taken), paths[0])
+        """A path of that name, or with a number behind it, where nothing is; the first save looks again."""
+        first = self.folder / f"{stem}{SUFFIX}"
+        return next((path for path in names_like(first) if not os.path.lexists(path)), first)
 
     def _copy(self, path: Path) -> tuple[Session, Saved]:
+        from minichat.saved import saved
+
         name = path.name.removesuffix(SUFFIX)
         reading = self._read(path)
         base = _COPY.sub("", name)
