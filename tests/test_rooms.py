@@ -41,6 +41,8 @@ QUIET = {
         *("convert.publish", "quant.errors"),
     },
     "minichat/home.py": set(),
+    "minichat/results.py": {"convert.lock", "quant.errors"},
+    "minichat/inputs.py": {"minichat.terminal.output", "quant.errors"},
     "minichat/parameters.py": {"quant.errors"},
     "minichat/settings_file.py": {"minichat.home", "minichat.parameters", "quant.errors"},
     "minichat/session_message.py": {"minichat.template"},
