@@ -64,7 +64,8 @@ def chat(model: Model, options: RunOptions) -> None:
     run_repl(
         Chat(
             engine=engine,
-            open_engine=lambda: Engine(model.path, options.load),
+            open_engine=lambda load: Engine(model.path, load),
+            load=options.load,
             conversation=options.conversation(),
             sampling=sampling_of(model, options.sampling),
             max_tokens=options.max_tokens,

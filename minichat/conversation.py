@@ -8,6 +8,7 @@ far, without any control token but the BOS that its file asks for.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from minichat.template.tools import Tool
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and what came of it: `messages[start:end]` of a conversation. number: from 1, oldest first."""
+
+    number: int
+    start: int
+    end: int
+
 
 EMBEDDED = "embedded"  # the template of a model of another family, which its GGUF carries
 
@@ -52,13 +63,21 @@ class Conversation:
         """Adds what a call of the last answer came to."""
         self.messages.append(Message("tool", text, call_id=call.id, name=call.name))
 
-    def forget_oldest(self) -> int:
-        """Drops the oldest question with its answers; how many messages went (0: only the open question is left)."""
-        if len(self.messages) < 2:
-            return 0
-        count = next((i for i, m in enumerate(self.messages) if i and m.role == "user"), 0)
-        del self.messages[:count]
-        return count
+    def turns(self) -> list[Turn]:
+        """The questions with their answers; what stands before the first question belongs to the first turn."""
+        starts = [i for i, message in enumerate(self.messages) if message.role == "user"]
+        ends = [0, *starts[1:], len(self.messages)] if self.messages else []
+        return [Turn(n, *pair) for n, pair in enumerate(itertools.pairwise(ends), 1)]
+
+    def drop(self, first: int, last: int) -> None:
+        """Drops the turns `first` to `last`, numbers as in `turns`; the system prompt stays."""
+        turns = self.turns()
+        del self.messages[turns[first - 1].start : turns[last - 1].end]
+
+    def open_answer(self) -> Message | None:
+        """The last answer, if a model can go on with it: one without calls of tools."""
+        last = self.messages[-1] if self.messages else None
+        return last if last is not None and last.role == "assistant" and not last.calls else None
 
     def clear(self) -> None:
         """Drops every message; the system prompt stays."""

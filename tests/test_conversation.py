@@ -1,6 +1,7 @@
 """Turns, and what of them is shown to the model."""
 
 from minichat.conversation import Conversation
+from minichat.template.messages import Call, Message
 from minichat.template.pieces import Control, Text, Tokens
 
 
@@ -26,11 +27,28 @@ def test_answers_are_shown_as_the_tokens_that_they_were() -> None:
     ]
 
 
-def test_the_oldest_turns_go_first_and_the_open_question_stays() -> None:
+def test_turns_are_questions_with_their_answers() -> None:
     talk = long_talk()
-    assert [talk.forget_oldest() for _ in range(4)] == [2, 2, 2, 0]
-    assert [message.content for message in talk.messages] == ["q3"]
+    turns = [(turn.number, turn.start, turn.end) for turn in talk.turns()]
+    assert turns == [(1, 0, 2), (2, 2, 4), (3, 4, 6), (4, 6, 7)]
+    assert Conversation("v7-tekken").turns() == []
+
+
+def test_turns_go_whole_and_the_system_prompt_stays() -> None:
+    talk = long_talk()
+    talk.drop(1, 2)
+    talk.drop(2, 2)
+    assert [message.content for message in talk.messages] == ["q2", "a2"]
     assert talk.system == "Be brief."
+
+
+def test_an_answer_without_calls_can_be_gone_on_with() -> None:
+    talk = long_talk()
+    assert talk.open_answer() is None
+    talk.answer("a3", None)
+    assert talk.open_answer() == Message("assistant", "a3")
+    talk.messages[-1] = Message("assistant", "", calls=(Call("look", "{}"),))
+    assert talk.open_answer() is None
 
 
 def test_clear_keeps_the_system_prompt() -> None:

@@ -26,8 +26,9 @@ from minichat.template.tools import Tool
 from minichat.terminal import commands
 from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
-from minichat.terminal.prompt import open_history, toolbar_text
+from minichat.terminal.history import open_history
 from minichat.terminal.repl import run_repl
+from minichat.terminal.toolbar import toolbar_text
 from minichat.tools.toolbox import Toolbox
 from quant.errors import EngineError, GgufError
 
@@ -49,7 +50,7 @@ def chat_with(engine: FakeEngine, *others: FakeEngine, **fields: Any) -> Chat:
     opened = iter(others)
     return Chat(
         engine=engine,  # type: ignore[arg-type]
-        open_engine=lambda: next(opened),  # type: ignore[arg-type,return-value]
+        open_engine=lambda load: next(opened),  # type: ignore[arg-type,return-value]
         conversation=Conversation("v7-tekken"),
         sampling=Sampling(),
         max_tokens=fields.pop("max_tokens", None),
@@ -195,7 +196,7 @@ def test_a_dead_engine_is_one_line_and_reload_starts_another(screen: Screen) -> 
     chat = chat_with(dead, fresh)
     chat.conversation.ask("Hi")
     chat.conversation.answer("Hello", (1,))
-    type_into(screen, chat, f"Go{ENTER}/reload{ENTER}Go{ENTER}{CTRL_D}")
+    type_into(screen, chat, f"Go{ENTER}/reload{ENTER}/retry{ENTER}{CTRL_D}")
     assert screen.text() == [
         "Half an ans",
         "minichat: the engine died: SIGABRT",
@@ -223,30 +224,65 @@ def test_an_engine_that_dies_while_loading_can_be_started_again(screen: Screen) 
     assert screen.text()[-1] == "Hello."
 
 
-def test_older_turns_are_forgotten_to_make_room(screen: Screen) -> None:
-    engine = FakeEngine(["1"], ["2"], ["3"], limit=8)  # <s>[INST]?[/INST] and 1</s> are 6 pieces
-    chat = chat_with(engine)
+def answering(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """What the person types when asked something in the middle of a turn."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def test_nothing_is_dropped_without_being_asked(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], limit=8))  # <s>[INST]?[/INST] and 1</s> are 6 pieces
+    answering(monkeypatch, "what?", "")
+    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_C}{CTRL_D}")
+    shown = " ".join(screen.text())
+    assert "This needs 11 tokens, room for an answer of 2 among them, and the context holds 8." in shown
+    assert "[d]rop the oldest turn, [c]ompact it to a summary, [e]nlarge  the context to 16, [N]o:" in shown
+    assert "nothing was sent" in shown
+    assert [m.content for m in chat.conversation.messages] == ["a", "1"]
+
+
+def test_what_was_not_sent_is_in_the_prompt_again(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], limit=8))
+    answering(monkeypatch, "n", "d")
     type_into(screen, chat, f"a{ENTER}b{ENTER}c{ENTER}{CTRL_D}")
-    assert (
-        " ".join(screen.text()).count("(the oldest 2 messages no longer fit into the context and were forgotten)") >= 1
-    )
-    assert [m.content for m in chat.conversation.messages][-2:] == ["c", "3"]
-    assert len(chat.conversation.messages) < 6
+    assert [m.content for m in chat.conversation.messages] == ["bc", "2"]
 
 
-def test_an_answer_has_room_when_turns_have_to_go(screen: Screen) -> None:
+def test_the_oldest_turns_go_whole(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(*([str(n)] for n in range(9)), limit=40)
     chat = chat_with(engine)
+    answering(monkeypatch, "d")
     type_into(screen, chat, "".join(f"q{n}{ENTER}" for n in range(9)) + CTRL_D)
     assert engine.fitting == [4, 9, 14, 19, 24, 29, 19, 24, 29]  # a quarter of the context is free, then half of it
-    assert " ".join(screen.text()).count("were forgotten") == 1
+    assert " ".join(screen.text()).count("(dropped the oldest 3 turns)") == 1
+    assert [m.content for m in chat.conversation.messages[:2]] == ["q3", "3"]
+
+
+def test_older_turns_become_a_summary(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine(["1"], ["2"], ["We counted."], ["3"], limit=20)
+    chat = chat_with(engine)
+    answering(monkeypatch, "c")
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/compact{ENTER}c{ENTER}{CTRL_D}")
+    contents = [m.text for m in chat.conversation.messages]
+    assert contents[0].endswith("We counted.")
+    assert contents[-4:] == ["b", "2", "c", "3"]
+    assert len(contents) == 6
+    assert "We counted." not in " ".join(screen.text())
+
+
+def test_the_context_can_be_enlarged(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = FakeEngine(["1"], limit=8), FakeEngine(["2"], limit=16)
+    chat = chat_with(small, large)
+    answering(monkeypatch, "e")
+    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
+    assert chat.load.ctx == 16
+    assert small.closed
+    assert [m.content for m in chat.conversation.messages] == ["a", "1", "b", "2"]
 
 
 def test_a_question_that_leaves_little_room_is_still_answered(screen: Screen) -> None:
-    chat = chat_with(FakeEngine(["1"], ["2"], limit=4))
-    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
+    chat = chat_with(FakeEngine(["1"], limit=4))
+    type_into(screen, chat, f"a{ENTER}{CTRL_D}")
     assert screen.text()[0] == "1"
-    assert screen.text()[-1] == "2"
 
 
 def test_ctrl_c_while_a_command_runs_does_not_end_the_chat(screen: Screen) -> None:
@@ -259,20 +295,24 @@ def test_ctrl_c_while_a_command_runs_does_not_end_the_chat(screen: Screen) -> No
     assert [m.content for m in chat.conversation.messages] == ["a", "1", "b", "2"]
 
 
-def test_a_message_that_is_too_long_is_taken_back_and_nothing_forgotten(screen: Screen) -> None:
+def test_a_message_that_is_too_long_is_taken_back_and_nothing_forgotten(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, "")
     engine = FakeEngine(["1"], limit=4)
     chat = chat_with(engine)
     chat.history_path = None
     type_into(screen, chat, f"a{ENTER}{CTRL_D}")
     engine.limit, engine.closed = 3, False
-    type_into(screen, chat, f"b{ENTER}{CTRL_D}")
-    assert screen.text() == ["1", "", "minichat: the prompt has 4 tokens, the context holds 3"]
-    assert [m.content for m in chat.conversation.messages] == ["a", "1"]
+    chat.conversation.clear()
+    type_into(screen, chat, f"b{ENTER}{CTRL_C}{CTRL_D}")
+    assert "the context holds 3: nothing was sent" in " ".join(screen.text())
+    assert chat.conversation.messages == []
 
 
 def test_an_answer_cut_by_max_tokens_says_so(screen: Screen) -> None:
     type_into(screen, chat_with(FakeEngine(["abc", "def", "ghi"]), max_tokens=4), f"Hi{ENTER}{CTRL_D}")
-    assert screen.text() == ["abcdef", "(stopped at the limit of --max-tokens)"]
+    assert screen.text() == ["abcdef", "(stopped at the limit of max-tokens; /continue goes on)"]
 
 
 def test_what_the_model_says_cannot_drive_the_terminal(screen: Screen) -> None:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from minichat.choices import Choices
+from minichat.engine.types import LoadOptions
 from minichat.formats import TEXT, Format
+from minichat.sessions import Sessions
 from minichat.terminal.agreement import Agreement
 from minichat.tools.toolbox import Toolbox
 
@@ -16,35 +19,82 @@ if TYPE_CHECKING:
 
     from minichat.conversation import Conversation
     from minichat.engine.client import Engine
-    from minichat.engine.types import ModelInfo, Sampling, Stats
+    from minichat.engine.types import Chunk, ModelInfo, Sampling, Stats
+    from minichat.models import Model
+    from minichat.session import Session
     from minichat.template.pieces import Piece
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that another one may be changed for. open_engine: starts an engine on it."""
+
+    model: Model
+    open_engine: Callable[[LoadOptions], Engine]
 
 
 @dataclass
 class Chat:
     """One chat with one model. `run_repl` closes the engine, also one that it opened itself.
 
-    open_engine: starts another engine on the same model, as `engine` was.
+    open_engine: starts another engine on the same model. load: how `engine` was started.
     template_of: the template to talk to the model with, told from what the engine says of it once it is loaded; raises
         UsageError for what was asked for and does not go with it.
     history_path: where typed lines are kept for the next time; None keeps them in memory.
     toolbox: what the model may call; agreement: what the person decided of it.
     form: what answers must look like.
+    choices: what was chosen for the chat, and by whom.
+    open_model: finds, fetches or makes the model of a name, with the questions that belong to it; None where the model
+        cannot be changed.
+    plain: for screen readers: nothing is redrawn. keys: "emacs" or "vi".
     info: what the engine said of the model once it was loaded; stats: those of the last answer; last_prompt: what it
-        was given for it.
+        was given for it; heard: the text of the answer under way.
+    draft: what the next prompt begins with; editing: the turn in whose place it will be sent.
+    sessions: the conversations that are kept; session: this one, None where it is kept nowhere.
+    retries: how often an answer was drawn again with a seed next to the one that was asked for.
     """
 
     engine: Engine
-    open_engine: Callable[[], Engine]
+    open_engine: Callable[[LoadOptions], Engine]
     conversation: Conversation
     sampling: Sampling
     max_tokens: int | None
     model_name: str
     history_path: Path | None
     template_of: Callable[[ModelInfo], str | None] = attrgetter("template")
+    load: LoadOptions = field(default_factory=LoadOptions)
     info: ModelInfo | None = None
     toolbox: Toolbox = field(default_factory=Toolbox)
     agreement: Agreement = field(default_factory=Agreement)
     form: Format = TEXT
+    plain: bool = False
+    keys: str = "emacs"
+    choices: Choices = field(default_factory=Choices)
+    open_model: Callable[[str], Opened] | None = None
     stats: Stats | None = None
     last_prompt: list[Piece] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    draft: str = ""
+    editing: int | None = None
+    retries: int = 0
+    sessions: Sessions = field(default_factory=Sessions.default)
+    session: Session | None = None
+
+    def restart(self, load: LoadOptions | None = None) -> None:
+        """Ends the engine and starts it again, with other options if there are any; the conversation stays."""
+        self.engine.close()
+        self.load = load or self.load
+        self.engine, self.info = self.open_engine(self.load), None
+
+    def hear(self, chunk: Chunk) -> None:
+        """Takes note of a piece of the answer under way."""
+        if chunk.kind == "text":
+            self.heard.append(chunk.text)
+            if self.session is not None:
+                self.session.hear(chunk.text)
+
+    def save(self) -> None:
+        """Brings what is on the disk of this conversation up to date."""
+        if self.session is not None:
+            vocabulary = self.info.vocabulary if self.info is not None else None
+            self.session.save(self.conversation, self.model_name, vocabulary)

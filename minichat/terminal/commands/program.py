@@ -58,9 +58,7 @@ def _help_words(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
 
 
 def _reload(chat: Chat, argument: str) -> bool:  # noqa: ARG001
-    chat.engine.close()
-    chat.engine = chat.open_engine()
-    chat.info = None
+    chat.restart()
     say("the engine starts again; the conversation is still there", "dim")
     return False
 

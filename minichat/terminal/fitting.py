@@ -1,0 +1,141 @@
+"""Making room in the context: never without being asked, and never by half a turn.
+
+This needs 1,310 tokens, room for an answer of 256 among them, and the context holds 1,024.
+[d]rop the oldest 3 turns, [c]ompact them to a summary, [e]nlarge the context to 2,048, [N]o:
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from minichat.conversation import EMBEDDED
+from minichat.template.messages import Message
+from minichat.terminal.answer import wait_loaded
+from minichat.terminal.ask import drop_typed_ahead, read_line
+from minichat.terminal.output import print_error, say, write
+from minichat.terminal.progress import StatusLine
+from quant.errors import ContextError, MinichatError, UsageError
+
+if TYPE_CHECKING:
+    from minichat.conversation import Turn
+    from minichat.engine.types import ModelInfo
+    from minichat.terminal.chat import Chat
+
+
+def make_room(chat: Chat, info: ModelInfo, room: int) -> None:
+    """Asks the person how a prompt that does not fit shall fit with `room` tokens to spare, and does that.
+
+    Raises ContextError if nothing is to be done, or can be.
+    """
+    ctx, ctx_train = info.ctx, info.ctx_train
+    needed = prompt_tokens(chat) + room
+    say(f"This needs {needed:,} tokens, room for an answer of {room:,} among them, and the context holds {ctx:,}.")
+    oldest = turns_to_drop(chat, room, ctx)
+    larger = _larger(needed, ctx, ctx_train)
+    turns = f"the oldest {oldest} turns" if oldest > 1 else "the oldest turn"
+    offers = {
+        "d": f"[d]rop {turns}" if oldest else "",
+        "c": f"[c]ompact {'them' if oldest > 1 else 'it'} to a summary" if oldest else "",
+        "e": f"[e]nlarge the context to {larger:,}" if larger else "",
+    }
+    offers = {key: offer for key, offer in offers.items() if offer}
+    match _choice(offers) if offers else "n":
+        case "d":
+            chat.conversation.drop(1, oldest)
+            say(f"(dropped {turns})", "dim")
+        case "c":
+            from minichat.terminal.compacting import compact
+
+            compact(chat, oldest)
+        case "e" if larger:
+            enlarge(chat, larger)
+        case _:
+            why = "nothing was sent" if offers else "a shorter message, or a model with a longer context"
+            raise ContextError(f"the prompt needs {needed:,} tokens, and the context holds {ctx:,}: {why}")
+
+
+def prompt_tokens(chat: Chat) -> int:
+    """The length of the prompt as it stands."""
+    return len(chat.engine.tokenize(chat.conversation.pieces())[0])
+
+
+def turn_tokens(chat: Chat, turn: Turn) -> int:
+    """About what a turn takes in the prompt: what it takes alone, without a system prompt and tools."""
+    messages = list(chat.conversation.messages[turn.start : turn.end])
+    closed = messages[-1].role == "assistant"
+    if chat.conversation.template not in (None, EMBEDDED):
+        if closed and len(messages) > 1:
+            messages[-1] = replace(messages[-1], prefix=True)  # else it could not stand at a prompt's end
+        elif closed:
+            messages.append(Message("user", ""))
+    alone = replace(chat.conversation, system=None, tools=(), messages=messages)
+    return len(chat.engine.tokenize(alone.pieces())[0])
+
+
+def enlarge(chat: Chat, ctx: int) -> None:
+    """Starts the engine again with a context of `ctx` tokens; with the old one, if that cannot be had."""
+    before = chat.load
+    chat.restart(replace(before, ctx=ctx))
+    try:
+        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout))
+    except MinichatError as error:
+        chat.restart(before)
+        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout))
+        raise UsageError(f"no context of {ctx:,} tokens: {error}") from error
+    say(f"(the context holds {chat.info.ctx:,} tokens now)", "dim")
+
+
+def _choice(offers: dict[str, str]) -> str:
+    """The key of an offer that is taken, or "n"."""
+    drop_typed_ahead()
+    question = ", ".join([*offers.values(), "[N]o"])
+    while True:
+        write(sys.stdout, f"{question}: ")
+        line = read_line(sys.stdout)
+        answer = "n" if line is None else line.strip().lower()
+        if answer in ("", "n", "no"):
+            return "n"
+        if answer[:1] in offers:
+            return answer[:1]
+        print_error(f"one of {', '.join([*offers, 'n'])}", sys.stdout)
+
+
+def turns_to_drop(chat: Chat, room: int, ctx: int) -> int:
+    """How many of the oldest turns have to go: so that half of the context is free, if that can be, else `room`.
+
+    Freeing more than is needed now spares the next turns the question, and the decoding of all that stays.
+    """
+    last = len(chat.conversation.turns()) - 1
+    for wanted in (max(room, ctx // 2), room):
+        low, high = 1, last  # the fewest; dropping more never makes a prompt longer
+        while low < high:
+            middle = (low + high) // 2
+            if _left(chat, middle) + wanted <= ctx:
+                high = middle
+            else:
+                low = middle + 1
+        if last >= 1 and _left(chat, low) + wanted <= ctx:
+            return low
+    return 0
+
+
+def _left(chat: Chat, dropped: int) -> int:
+    """Tokens of the prompt without its oldest `dropped` turns."""
+    less = replace(chat.conversation, messages=list(chat.conversation.messages))
+    less.drop(1, dropped)
+    return len(chat.engine.tokenize(less.pieces())[0])
+
+
+def _larger(needed: int, ctx: int, most: int) -> int:
+    """A context for `needed` tokens: twice the old one, or twice that …; the model's own at most; 0 if there is none.
+
+    >>> _larger(1310, 1024, 32768), _larger(9000, 1024, 10000), _larger(1310, 1024, 1024)
+    (2048, 10000, 0)
+    """
+    larger = ctx
+    while larger < needed:
+        larger *= 2
+    larger = min(larger, most)
+    return larger if larger > ctx and larger >= needed else 0

@@ -1,0 +1,191 @@
+"""A turn of the chat: ask, show the answer, remember it.
+
+Whatever comes between, the conversation is valid afterwards: a turn that came to nothing leaves it as it was; a tool
+that may have run is never forgotten; an answer that was stopped stays, marked as cut.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from minichat.template.messages import Message
+from minichat.templates import check_call_tokens, describe_choice
+from minichat.terminal.answer import stream_answer, wait_loaded
+from minichat.terminal.fitting import make_room
+from minichat.terminal.output import say
+from minichat.terminal.progress import StatusLine
+from quant.errors import ContextError, EngineError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from minichat.conversation import Conversation
+    from minichat.engine.types import Done, ModelInfo, Sampling
+    from minichat.template.messages import Call
+    from minichat.template.pieces import Piece
+    from minichat.terminal.chat import Chat
+
+_ANSWER_TOKENS = 512  # what an answer should have room for, before somebody is asked to make room
+_REMARKS = {
+    "stop": "(stopped)",
+    "length": "(stopped at the limit of max-tokens; /continue goes on)",
+    "context": "(cut off: the context is full; /drop, /compact or /set ctx make room, /continue goes on)",
+}
+
+
+def ask(chat: Chat, text: str, at: int | None = None) -> None:
+    """Sends a message, as the next one or in the place of turn `at` and of all that followed it."""
+    conversation = chat.conversation
+    before = list(conversation.messages)
+    if at is not None:
+        turns = conversation.turns()
+        if at <= len(turns):
+            conversation.drop(at, len(turns))
+    conversation.ask(text)
+    _take_turn(chat, before, chat.sampling)
+
+
+def ask_again(chat: Chat) -> None:
+    """Another answer to the last question, drawn with another seed. Raises UsageError where there is none."""
+    conversation = chat.conversation
+    turns = conversation.turns()
+    if not turns or conversation.messages[turns[-1].start].role != "user":
+        raise UsageError("nothing has been asked yet that could be answered again")
+    before = list(conversation.messages)
+    del conversation.messages[turns[-1].start + 1 :]
+    _take_turn(chat, before, _other_seed(chat))
+
+
+def lengthen(chat: Chat) -> None:
+    """Has the model go on with its last answer, where that ended. Raises UsageError where there is none."""
+    old = chat.conversation.open_answer()
+    if old is None:
+        raise UsageError("there is no answer to go on with: /retry asks the last question again")
+    messages = chat.conversation.messages
+    chat.save()
+    messages[-1] = replace(old, prefix=True)
+    joined = old
+    try:
+        done = _answer(chat, chat.sampling)
+        joined = _joined(old, done)
+    finally:
+        messages[-1] = joined
+    if not done.tokens and done.reason == "eos":
+        say("(the model has nothing to add)", "dim")
+    _remark(done)
+
+
+def ready(chat: Chat) -> ModelInfo:
+    """Waits for the model, and sees to it that the conversation has its template."""
+    info = wait_loaded(chat.engine, StatusLine(sys.stdout))
+    conversation = chat.conversation
+    conversation.template, conversation.embedded = chat.template_of(info), chat.engine.apply_template
+    conversation.bos = info.bos
+    if chat.toolbox.tools:
+        check_call_tokens(conversation.template, chat.engine)
+    if chat.info is None and (choice := describe_choice(conversation.template, info, in_chat=True)) is not None:
+        say(choice, "dim")
+    chat.info = info
+    return info
+
+
+def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> None:
+    """Answers the conversation's last message, with rounds of tools. before: the messages, if that comes to nothing."""
+    from minichat.tools.rounds import Rounds
+
+    conversation = chat.conversation
+    conversation.tools = () if chat.form.grammar else chat.toolbox.tools  # what must be JSON cannot be a call
+    has_run = False
+
+    def agrees(call: Call, arguments: Mapping[str, Any], command: Sequence[str]) -> bool:
+        nonlocal has_run
+        agreed = chat.agreement.agrees(call, arguments, command)
+        has_run = has_run or agreed
+        return agreed
+
+    agreement = chat.agreement
+
+    def generate(_: Conversation) -> Done:
+        chat.save()  # a kill in the middle of the answer must not lose the question
+        return _answer(chat, sampling)
+
+    rounds = Rounds(conversation, chat.toolbox, generate, agrees, agreement.report, agreement.result_of)
+    try:
+        outcome = rounds.run()
+    except EngineError:
+        if text := "".join(chat.heard):
+            conversation.messages.append(Message("assistant", text, cut=True))  # what was said is kept
+        raise
+    finally:
+        last = conversation.messages[-1].role if conversation.messages else ""
+        if not (last == "assistant" or (last == "tool" and has_run)):
+            conversation.messages[:] = before
+    if outcome.done.reason != "eos" and conversation.messages and conversation.messages[-1].role == "assistant":
+        conversation.messages[-1] = replace(conversation.messages[-1], cut=True)
+    _remark(outcome.done)
+
+
+def _remark(done: Done) -> None:
+    if done.reason != "eos":
+        say(_REMARKS[done.reason], "dim")
+    say("")
+
+
+def _answer(chat: Chat, sampling: Sampling) -> Done:
+    """The model's next answer, to a question or to the results of its calls.
+
+    Where the prompt does not fit, the person is asked which turns may go; ContextError, if none.
+    """
+    info = ready(chat)
+    room = max(1, min(chat.max_tokens or _ANSWER_TOKENS, info.ctx // 4))
+    while True:
+        try:
+            return _stream(chat, chat.conversation.pieces(), sampling, room)
+        except ContextError:  # noqa: PERF203
+            if room > 1 and len(chat.conversation.turns()) == 1:
+                room = 1  # nothing could be dropped: a short answer is better than none
+            else:
+                make_room(chat, info, room)
+
+
+def _stream(chat: Chat, pieces: Sequence[Piece], sampling: Sampling, room: int) -> Done:
+    chat.last_prompt = list(pieces)
+    chat.heard.clear()
+    try:
+        done, interrupted = stream_answer(
+            chat.engine,
+            pieces,
+            sampling,
+            chat.max_tokens,
+            sys.stdout,
+            StatusLine(sys.stdout),
+            room=room,
+            grammar=chat.form.grammar,
+            heard=chat.hear,
+            plain=chat.plain,
+        )
+    except KeyboardInterrupt:  # a second Ctrl-C: the engine did not heed the first
+        chat.restart()
+        raise EngineError("the engine did not stop; it was ended and starts again") from None
+    chat.stats = done.stats
+    return replace(done, reason="stop") if interrupted else done
+
+
+def _other_seed(chat: Chat) -> Sampling:
+    """The chat's sampling, with a seed that is not the last one."""
+    sampling = chat.sampling
+    if sampling.temperature == 0:
+        say("(at temperature 0 the answer is the same every time: /set temperature)", "dim")
+    if sampling.seed is None:
+        return sampling
+    chat.retries += 1
+    return replace(sampling, seed=(sampling.seed + chat.retries) % 2**32)
+
+
+def _joined(old: Message, done: Done) -> Message:
+    """An answer with what was said behind it. Calls of tools that a longer answer comes to are left out."""
+    calls = any(name == "[TOOL_CALLS]" for name, is_control in done.spans if is_control)
+    tokens = old.tokens + done.tokens if old.tokens is not None and not calls else None
+    return replace(old, content=old.text + done.text, tokens=tokens, cut=done.reason != "eos")
