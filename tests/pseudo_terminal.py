@@ -38,6 +38,8 @@ PROMPT, MORE = ">>> ", "... "  # what the first line of the prompt begins with, 
 BRACKETED_PASTE = 2004 << 5  # as pyte counts private modes; on as long as prompt_toolkit holds the terminal
 _CLIPBOARD = re.compile(rb"\x1b\]52;c;([^\x07\x1b]*)(?:\x07|\x1b\\)")
 
+_NO_OTHER = dict.fromkeys(("TMUX", "XTERM_VERSION", "NO_COLOR", "ACCESSIBLE", "VISUAL", "EDITOR"))
+
 Row = list[Char]  # cells; the second cell of a wide character has no text
 
 
@@ -198,10 +200,11 @@ class Tty:
         env: Mapping[str, str | None] | None = None, command: tuple[str, ...] = MINICHAT,
     ) -> None:  # fmt: skip
         self.sent = bytearray()
-        self._screen = Screen(columns, lines, self.type)
+        self._answers: list[str] = []
+        self._screen = Screen(columns, lines, self._answers.append)
         self._stream = pyte.Stream(self._screen)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        wanted = {**os.environ, "TERM": "xterm-256color", "COLUMNS": None, "LINES": None, **(env or {})}
+        wanted = {**os.environ, "TERM": "xterm-256color", "COLUMNS": None, "LINES": None, **_NO_OTHER, **(env or {})}
         self._master, slave = pty.openpty()
         self._set_size()
         self.process = subprocess.Popen(
@@ -249,9 +252,15 @@ class Tty:
         self.wait_until(lambda: BRACKETED_PASTE not in self._screen.mode, "the message to be taken")
 
     def resize(self, columns: int, lines: int) -> None:
+        """The program stands still meanwhile, as if by chance: no row is under way that was meant for the old size."""
+        self.process.send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            self.process.returncode = os.waitstatus_to_exitcode(status)
         self.read()
         self._screen.resize(lines, columns)
         self._set_size()
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.process.poll() is None:
@@ -370,6 +379,9 @@ class Tty:
             data = b""
         self.sent += data
         self._stream.feed(self._decoder.decode(data))
+        if self._answers and data:
+            os.write(self._master, "".join(self._answers).encode())
+            self._answers.clear()
         return bool(data)
 
     def _set_size(self) -> None:
