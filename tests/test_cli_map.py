@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 from program import MINICHAT, fails, minichat
+from test_hostile_output import payloads, read_strictly
 
 from minichat import formats, mapping
 from minichat.chat import RunOptions
@@ -176,6 +178,22 @@ def test_an_engine_that_dies_ends_it(tmp_path: Path, capsys: pytest.CaptureFixtu
         run(FakeEngine(["One"], [EngineError("the engine died")]), b"a\nb\nc\n", resume=tmp_path / "r")
     assert capsys.readouterr().out == "One\n"
     assert [one["line"] for one in records(tmp_path / "r")] == [0, 1]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_nothing_that_a_terminal_obeys_comes_out(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [text for text in payloads(2000, seed=6) if text.strip()]
+    answers = [[DataError(text)] if number % 3 == 0 else [*text] for number, text in enumerate(texts)]
+    raw = "".join(re.sub(r"\s", " ", text) + "x\n" for text in texts).encode("utf-8", "surrogatepass")
+    with pytest.raises(DataError, match=f" of {len(texts):,} lines have an error"):
+        run(FakeEngine(*answers), raw, as_json=as_json)
+    out, err = capsys.readouterr()
+    read_strictly(out + err)
+    assert out.count("\n") == len(texts)
+    if as_json:
+        told = [json.loads(line) for line in out.split("\n")[:-1]]
+        joined = [text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") for text in texts]
+        assert [one.get("answer", one.get("error")) for one in told] == joined
 
 
 # --resume.
