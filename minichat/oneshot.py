@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from minichat.tools.rounds import Outcome
 
 
-def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
+def answer(
+    model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool, plain: bool = False
+) -> None:
     """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error.
+
+    plain: on a terminal nothing is redrawn, for a screen reader.
 
     Calls that nothing runs are written as a JSON list: those of tools without a command, and where nobody is there to
     agree to one (see `RunOptions.allow_tools`).
@@ -38,12 +42,12 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         from minichat.terminal.output import say
         from minichat.terminal.progress import StatusLine
 
-        info = wait_loaded(engine, StatusLine(sys.stderr))
+        info = wait_loaded(engine, StatusLine(sys.stderr, plain=plain))
         conversation = begin(engine, model, info, options)
         if options.toolbox is not None:
             check_call_tokens(conversation.template, engine)
         conversation.ask(question)
-        one = _One(engine, conversation, sampling, options)
+        one = _One(engine, conversation, sampling, options, plain)
         held = io.StringIO()  # text that may turn out to stand before calls, which a program wants as JSON alone
         try:
             outcome = one.run(held if as_json or one.may_print_calls() else sys.stdout)
@@ -88,8 +92,11 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
 class _One:
     """The rounds of one question."""
 
-    def __init__(self, engine: Engine, conversation: Conversation, sampling: Sampling, options: RunOptions) -> None:
+    def __init__(
+        self, engine: Engine, conversation: Conversation, sampling: Sampling, options: RunOptions, plain: bool
+    ) -> None:
         self._engine, self._conversation, self._sampling = engine, conversation, sampling
+        self._plain = plain
         self._options = options
         self._out: IO[str] = sys.stdout
         self._decided: Agreement | None = None
@@ -139,8 +146,9 @@ class _One:
             self._sampling,
             self._options.max_tokens,
             self._out,
-            StatusLine(sys.stderr),
+            StatusLine(sys.stderr, plain=self._plain),
             grammar=self._options.form.grammar,
+            plain=self._plain,
         )
         if interrupted:
             self._stopped = done

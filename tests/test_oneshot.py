@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import sys
@@ -172,6 +173,20 @@ def test_json_tells_all_that_is_needed_to_have_the_answer_again(
         assert (facts["answer"], facts["reason"], facts["seed"]) == ("It is 42.", "eos", drawn)
         assert facts["tokens"] == [*map(ord, "It is 42.")]
         assert {"prompt_tokens", "answer_tokens", "first_token_s", "prefill_s", "decode_s"} <= facts["stats"].keys()
+
+
+def test_a_screen_reader_gets_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    engine = FakeEngine(["**One", ".** Tw", "o."])
+    monkeypatch.setattr(oneshot, "Engine", lambda path, load: engine)  # noqa: ARG005
+    oneshot.answer(MODEL, "Twice 21?", RunOptions(), False, False, plain=True)
+    assert out.getvalue() == "minichat: **One.** Two.\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_json_that_was_cut_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
