@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minichat.conversation import Conversation
@@ -13,9 +13,26 @@ from minichat.formats import TEXT, Format
 from minichat.templates import check_template, check_tools, template_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minichat.choices import Choices
     from minichat.engine.types import ModelInfo
     from minichat.models import Model
+    from minichat.saved import Saved
+    from minichat.session import Session
+    from minichat.terminal.chat import Opened
     from minichat.tools.toolbox import Toolbox
+
+
+@dataclass(frozen=True)
+class Memory:
+    """session: where the conversation is kept; None: nowhere. saved: the one that goes on; None for a new one.
+    private: nothing is written, the history of the prompt neither.
+    """
+
+    session: Session | None = None
+    saved: Saved | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -23,7 +40,8 @@ class RunOptions:
     """What a person may choose for a run.
 
     max_tokens: the longest answer. template: over the model's own. toolbox: what the model may call; allow_tools: its
-    calls are run without asking. form: what the answer must look like.
+    calls are run without asking. form: what the answer must look like. plain: for screen readers. keys: those of the
+    prompt. memory: where the conversation is kept, and what it goes on with.
     """
 
     system: str | None = None
@@ -34,10 +52,14 @@ class RunOptions:
     toolbox: Toolbox | None = None
     allow_tools: bool = False
     form: Format = TEXT
+    plain: bool = False
+    keys: str = "emacs"
+    memory: Memory = field(default_factory=Memory)
 
     def conversation(self) -> Conversation:
         """An empty conversation; its template is `choose_template`'s to tell, once the model is loaded."""
-        return Conversation(self.template, self.system, tools=self.toolbox.tools if self.toolbox else ())
+        tools = self.toolbox.tools if self.toolbox else ()
+        return Conversation(self.template, self.system, tools=tools)
 
     def choose_template(self, model: Model, info: ModelInfo) -> str | None:
         """The template for a model that has been loaded. Raises UsageError for tools where it has no form for them."""
@@ -47,8 +69,8 @@ class RunOptions:
         return template
 
 
-def chat(model: Model, options: RunOptions) -> None:
-    """Talks in the terminal until the person leaves."""
+def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callable[[str], Opened]) -> None:
+    """Talks in the terminal until the person leaves. open_model: for /model, as `Chat.open_model`."""
     if options.template is not None:
         check_template(options.template)
     engine = Engine(model.path, options.load)  # it loads while the terminal is imported
@@ -61,28 +83,31 @@ def chat(model: Model, options: RunOptions) -> None:
         from minichat.terminal.chat import Chat
         from minichat.terminal.repl import run_repl
 
-    run_repl(
-        Chat(
-            engine=engine,
-            open_engine=lambda load: Engine(model.path, load),
-            load=options.load,
-            conversation=options.conversation(),
-            sampling=sampling_of(model, options.sampling),
-            max_tokens=options.max_tokens,
-            model_name=model.name,
-            history_path=home() / "history",
-            template_of=lambda info: options.choose_template(model, info),
-            toolbox=options.toolbox or Toolbox(),
-            agreement=Agreement(options.allow_tools, sys.stdout),
-            form=options.form,
-        )
+    memory = options.memory
+    talk = Chat(
+        engine=engine,
+        open_engine=lambda load: Engine(model.path, load),
+        load=options.load,
+        conversation=options.conversation(),
+        sampling=options.sampling,
+        max_tokens=options.max_tokens,
+        model_name=model.name,
+        history_path=home() / "history" if not memory.private else None,
+        template_of=lambda info: options.choose_template(model, info),
+        toolbox=options.toolbox or Toolbox(),
+        agreement=Agreement(options.allow_tools, sys.stdout),
+        form=options.form,
+        choices=choices,
+        open_model=open_model,
+        plain=options.plain,
+        keys=options.keys,
+        session=memory.session,
     )
+    if memory.saved is not None:
+        from minichat.terminal.resuming import resume
 
-
-def sampling_of(model: Model, asked: Sampling) -> Sampling:
-    """What was asked for, at the temperature that the catalog advises if nobody asked for one."""
-    advised = model.manifest.temperature if model.manifest is not None else None
-    return replace(asked, temperature=advised) if asked.temperature is None and advised is not None else asked
+        resume(talk, memory.saved, keep_system=options.system is not None)
+    run_repl(talk)
 
 
 def describe_stats(stats: Stats) -> str:

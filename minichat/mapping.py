@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minichat import formats
-from minichat.chat import RunOptions, sampling_of
+from minichat.chat import RunOptions
 from minichat.engine.client import Engine
 from minichat.inputs import Line, Lines
 from minichat.oneshot import begin, end_facts
@@ -78,7 +78,7 @@ def map_lines(
 
         info = wait_loaded(engine, StatusLine(sys.stderr))
         conversation = begin(engine, model, info, options)
-        answers = _Answers(engine, info, conversation, prompt, options, sampling_of(model, options.sampling))
+        answers = _Answers(engine, info, conversation, prompt, options, options.sampling)
         answers.check_prompt()
         with LineProgress(lines.total_bytes) as progress:
             run = _Run(answers, results, progress, as_json)
@@ -201,7 +201,7 @@ def _problem(record: Record) -> str | None:
 
 def _made_with(model: Model, prompt: LinePrompt, options: RunOptions) -> dict[str, Any]:
     """What all answers in one file have in common."""
-    sampling = {key.replace("_", "-"): value for key, value in asdict(sampling_of(model, options.sampling)).items()}
+    sampling = {key.replace("_", "-"): value for key, value in asdict(options.sampling).items()}
     grammar = hashlib.sha256((options.form.grammar or "").encode()).hexdigest()[:16]
     return {
         "model": model.name if model.manifest is not None else str(model.path.absolute()),

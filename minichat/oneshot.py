@@ -6,19 +6,22 @@ import io
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from minichat import formats
-from minichat.chat import RunOptions, describe_stats, sampling_of
+from minichat.chat import RunOptions, describe_stats
 from minichat.engine.client import Engine
+from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from minichat.chat import Memory
     from minichat.conversation import Conversation
-    from minichat.engine.types import Done, ModelInfo, Sampling
+    from minichat.engine.types import Done, ModelInfo
     from minichat.models import Model
     from minichat.template.messages import Call
     from minichat.terminal.agreement import Agreement
@@ -26,34 +29,35 @@ if TYPE_CHECKING:
     from minichat.tools.rounds import Outcome
 
 
-def answer(
-    model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool, plain: bool = False
-) -> None:
+def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
     """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error.
-
-    plain: on a terminal nothing is redrawn, for a screen reader.
 
     Calls that nothing runs are written as a JSON list: those of tools without a command, and where nobody is there to
     agree to one (see `RunOptions.allow_tools`).
     """
-    sampling = sampling_of(model, options.sampling)
     with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
         from minichat.terminal.answer import wait_loaded
         from minichat.terminal.output import say
         from minichat.terminal.progress import StatusLine
 
-        info = wait_loaded(engine, StatusLine(sys.stderr, plain=plain))
+        info = wait_loaded(engine, StatusLine(sys.stderr, plain=options.plain))
         conversation = begin(engine, model, info, options)
         if options.toolbox is not None:
             check_call_tokens(conversation.template, engine)
         conversation.ask(question)
-        one = _One(engine, conversation, sampling, options, plain)
+        keep = partial(_keep, options.memory, conversation, model.name, info)
+        keep()  # a kill in the middle of the answer must not lose the question
+        one = _One(engine, conversation, options)
         held = io.StringIO()  # text that may turn out to stand before calls, which a program wants as JSON alone
         try:
             outcome = one.run(held if as_json or one.may_print_calls() else sys.stdout)
         except KeyboardInterrupt:
-            _write(one.unfinished(), held.getvalue(), model.name, conversation, as_json)
+            if (stopped := one.unfinished()) is not None and stopped.done.tokens:
+                conversation.messages.append(Message("assistant", stopped.done.text, stopped.done.tokens, cut=True))
+            keep()
+            _write(stopped, held.getvalue(), model.name, conversation, as_json)
             raise
+        keep()
         _write(outcome, held.getvalue(), model.name, conversation, as_json)
         done = outcome.done
         if with_stats:
@@ -77,6 +81,12 @@ def _write(outcome: Outcome | None, said: str, name: str, conversation: Conversa
         write(sys.stdout, said)
 
 
+def _keep(memory: Memory, conversation: Conversation, name: str, info: ModelInfo) -> None:
+    """Brings the session up to date, where there is one."""
+    if memory.session is not None:
+        memory.session.save(conversation, name, info.vocabulary)
+
+
 def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) -> Conversation:
     """The conversation with a model that has been loaded, without a message. A choice that may surprise is told."""
     from minichat.terminal.output import say
@@ -84,6 +94,9 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
     conversation = options.conversation()
     conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
     conversation.bos = info.bos
+    if (saved := options.memory.saved) is not None:
+        conversation.messages = saved.messages_for(model.name, info.vocabulary)
+        conversation.system = options.system if options.system is not None else saved.system
     if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
         say(remark, "dim", stream=sys.stderr)
     return conversation
@@ -92,12 +105,8 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
 class _One:
     """The rounds of one question."""
 
-    def __init__(
-        self, engine: Engine, conversation: Conversation, sampling: Sampling, options: RunOptions, plain: bool
-    ) -> None:
-        self._engine, self._conversation, self._sampling = engine, conversation, sampling
-        self._plain = plain
-        self._options = options
+    def __init__(self, engine: Engine, conversation: Conversation, options: RunOptions) -> None:
+        self._engine, self._conversation, self._options = engine, conversation, options
         self._out: IO[str] = sys.stdout
         self._decided: Agreement | None = None
         self._stopped: Done | None = None
@@ -143,12 +152,12 @@ class _One:
         done, interrupted = stream_answer(
             self._engine,
             conversation.pieces(),
-            self._sampling,
+            self._options.sampling,
             self._options.max_tokens,
             self._out,
-            StatusLine(sys.stderr, plain=self._plain),
+            StatusLine(sys.stderr, plain=self._options.plain),
             grammar=self._options.form.grammar,
-            plain=self._plain,
+            plain=self._options.plain,
         )
         if interrupted:
             self._stopped = done

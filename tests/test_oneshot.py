@@ -180,7 +180,7 @@ def test_a_screen_reader_gets_sentences(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys, "stdout", out)
     engine = FakeEngine(["**One", ".** Tw", "o."])
     monkeypatch.setattr(oneshot, "Engine", lambda path, load: engine)  # noqa: ARG005
-    oneshot.answer(MODEL, "Twice 21?", RunOptions(), False, False, plain=True)
+    oneshot.answer(MODEL, "Twice 21?", RunOptions(plain=True), False, False)
     assert out.getvalue() == "minichat: **One.** Two.\n"
 
 

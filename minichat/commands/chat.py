@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +12,27 @@ import typer
 
 from minichat.commands.hub import fetching
 from minichat.commands.options import (
-    INT32,
+    CtxOption,
+    DeviceOption,
+    FormatOption,
+    GpuLayersOption,
     JsonOption,
+    JsonOutputOption,
+    KeysOption,
     LicenceOption,
+    MaxTokensOption,
+    MinPOption,
     ModelArgument,
+    PersonaOption,
+    SchemaOption,
+    SeedOption,
+    SystemOption,
+    TemperatureOption,
     TemplateOption,
     ThreadsOption,
     ToolsOption,
+    TopKOption,
+    TopPOption,
     YesOption,
     find_model,
 )
@@ -24,9 +40,11 @@ from minichat.inputs import read_question, read_text
 from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from minichat.engine.types import Device
+    from collections.abc import Mapping
+
     from minichat.formats import Format
     from minichat.models import Model
+    from minichat.settings import Setting
     from minichat.tools.toolbox import Toolbox
 
 app = typer.Typer()
@@ -38,6 +56,8 @@ app = typer.Typer()
     "  minichat run demo\n"
     '  minichat run demo "How do I convert a checkpoint?"\n'
     '  git diff | minichat run mistral-small "Write a commit message for this"\n'
+    "  minichat run --continue\n"
+    "  minichat run mistral-small --session garden\n"
     '  minichat run ./model.gguf --system "Answer in French." --temperature 0.2\n'
     '  minichat run mistral-small --tools weather.py "Is it warm in Rome?"\n'
     '  minichat run demo --schema person.json "Ada Lovelace, 36, London"\n'
@@ -45,32 +65,38 @@ app = typer.Typer()
     "the answer, Ctrl-D leaves, /help tells more.",
 )
 def run(
-    model: ModelArgument,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="As above; may be left out with --continue, or where settings name one."),
+    ] = None,
     prompt: Annotated[
         str | None, typer.Argument(metavar="[PROMPT]", help="One question, one answer. `-` reads standard input.")
     ] = None,
-    system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=0, max=99, help="0 always takes the likeliest token.")
+    continues: Annotated[bool, typer.Option("-c", "--continue", help="Go on with the last session.")] = False,
+    session: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Go on with the session of this name, or begin it.")
     ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=0, max=INT32, help="Draw from the K likeliest tokens; 0: from all.")
-    ] = None,
-    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="… that make up this much probability.")] = None,
-    min_p: Annotated[float | None, typer.Option(min=0, max=1, help="… at least this likely, next to the best.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed draws the same answer.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
-    ctx: Annotated[int | None, typer.Option(min=16, max=INT32, help="Context length, in tokens.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu", help="Where to compute.")] = "auto",
-    gpu_layers: Annotated[int | None, typer.Option(min=0, max=INT32, help="Layers on the GPU.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Write nothing of this conversation to the disk.")] = False,
+    persona: PersonaOption = None,
+    system: SystemOption = None,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    seed: SeedOption = None,
+    max_tokens: MaxTokensOption = None,
+    ctx: CtxOption = None,
+    device: DeviceOption = None,
+    gpu_layers: GpuLayersOption = None,
     threads: ThreadsOption = None,
     template: TemplateOption = None,
     tools: ToolsOption = None,
     allow_tools: Annotated[bool, typer.Option("--allow-tools", help="Run calls of tools without asking.")] = False,
-    json_output: Annotated[bool, typer.Option("--json-output", help="The answer is a JSON object.")] = False,
-    schema: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="The answer is JSON that fits this JSON Schema.")
-    ] = None,
+    form: FormatOption = None,
+    json_output: JsonOutputOption = False,
+    schema: SchemaOption = None,
+    keys: KeysOption = None,
+    plain: Annotated[bool, typer.Option("--plain", help="For screen readers: nothing is redrawn.")] = False,
     yes: YesOption = False,
     accept_licence: LicenceOption = False,
     stats: Annotated[bool, typer.Option("--stats", help="One answer's cost, to standard error.")] = False,
@@ -78,35 +104,48 @@ def run(
 ) -> None:
     """Chat with a model, or get one answer with a PROMPT or piped input.
 
-    Piped text comes first, then a blank line, then PROMPT. Standard output carries only the answer.
+    MODEL is a name, `demo`, a .gguf file, a checkpoint folder, or a repo on the hub. Piped text comes first, then a
+    blank line, then PROMPT. Standard output carries only the answer.
+
+    A chat is kept as a session (`minichat sessions` lists them). One answer is not, unless --session or --continue say
+    so: then it is asked behind what was said before.
 
     Tools are a JSON list in OpenAI's shape, each with a "command" that gets the arguments as JSON on standard input, or
     a .py file of functions. You are asked before a call runs. A call that nothing runs is printed as JSON.
     """
     from minichat import chat, oneshot
-    from minichat.engine.types import LoadOptions, Sampling
+    from minichat.choices import Choices
+    from minichat.commands.choosing import model_and_prompt, open_memory, open_model, run_options
+    from minichat.settings_file import load_settings
 
-    form = _format(json_output, schema, prompt, tools)
+    given = {
+        "system": system, "temperature": temperature, "top-k": top_k, "top-p": top_p, "min-p": min_p, "seed": seed,
+        "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
+        "template": template, "keys": keys, "plain": plain or None, "private": private or None,
+        "format": _format(form, json_output, schema, tools),
+    }  # fmt: skip
+    settings = load_settings()
+    choices = Choices(settings, persona, given, os.environ)
+    chosen = choices.chosen()
+    asks_now = prompt is not None or not sys.stdin.isatty()
+    memory = open_memory(continues, session, bool(chosen["private"].value), keeps=not asks_now)
+    default = memory.saved.model if memory.saved is not None and memory.saved.model else settings.model_for(persona)
+    model, prompt = model_and_prompt(model, prompt, default)
+    answer_form = _early_form(chosen, schema, prompt)
     toolbox = _toolbox(tools, allow_tools)
+    if toolbox is not None and answer_form.grammar:
+        raise UsageError("an answer that must be JSON cannot call tools: leave --tools out, or set format text")
     question = read_question(prompt)
     if question is None and not sys.stdout.isatty():
         raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
     if question is None and (as_json or stats):
         raise UsageError("--json and --stats are for one answer: give a prompt after MODEL, or pipe one in")
-    options = chat.RunOptions(
-        system,
-        Sampling(temperature, top_k, top_p, min_p, seed),
-        max_tokens,
-        LoadOptions(ctx, gpu_layers, threads, _device(device)),
-        template,
-        toolbox,
-        allow_tools,
-        form,
-    )
     found = find_model(model, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
+    choices = choices.for_model(found, model)
+    options = replace(run_options(choices, toolbox, allow_tools), form=answer_form, memory=memory)
     if question is None:
-        chat.chat(found, options)
+        chat.chat(found, options, choices, open_model)
     else:
         oneshot.answer(found, question, options, as_json, stats)
 
@@ -146,19 +185,26 @@ def render(
     reports.show_rendering(version, spans, tokens, as_json)
 
 
-def _format(json_output: bool, schema: str | None, prompt: str | None, tools: str | None) -> Format:
-    """What --json-output and --schema ask for, found out before a model is loaded."""
-    from minichat import formats
-
-    if json_output and schema is not None:
-        raise UsageError("--schema says already that the answer is JSON: leave --json-output out")
+def _format(form: str | None, json_output: bool, schema: str | None, tools: str | None) -> str | None:
+    """What --format, --json-output and --schema ask for, as the parameter `format`."""
+    asked = [name for name, said in (("--format", form), ("--json-output", json_output), ("--schema", schema)) if said]
+    if len(asked) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]} both say what the answer looks like: leave one out")
     if (json_output or schema is not None) and tools is not None:
         raise UsageError("an answer that must be JSON cannot call tools: leave --tools out, or what asks for JSON")
-    if schema == "-" and (prompt is None or prompt == "-"):
+    return "json" if json_output else schema if schema is not None and schema != "-" else form
+
+
+def _early_form(chosen: Mapping[str, Setting], schema: str | None, prompt: str | None) -> Format:
+    """The form of the answer, found out before a model is fetched or loaded."""
+    from minichat import formats
+    from minichat.settings import answer_format
+
+    if schema != "-":
+        return answer_format(chosen)
+    if prompt is None or prompt == "-":
         raise UsageError("standard input cannot be both the schema and the prompt")
-    if schema is not None:
-        return formats.from_schema(schema)
-    return formats.any_object() if json_output else formats.TEXT
+    return formats.from_schema(schema)
 
 
 def _toolbox(file: str | None, allow_tools: bool = False) -> Toolbox | None:
@@ -167,14 +213,6 @@ def _toolbox(file: str | None, allow_tools: bool = False) -> Toolbox | None:
     if file is None and allow_tools:
         raise UsageError("--allow-tools lets calls run: --tools FILE gives the tools")
     return load_tools(Path(file)) if file is not None else None
-
-
-def _device(name: str) -> Device:
-    match name:
-        case "auto" | "cpu" | "gpu":
-            return name
-        case _:
-            raise UsageError(f"--device {name}: one of auto, cpu, gpu")
 
 
 def use(model: Model, accept_licence: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
-    from minichat.chat import RunOptions
+    from minichat.chat import Memory, RunOptions
     from minichat.choices import Choices
     from minichat.terminal.chat import Opened
     from minichat.tools.toolbox import Toolbox
@@ -54,7 +54,32 @@ def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: b
         toolbox,
         allow_tools,
         settings.answer_format(chosen),
+        bool(chosen["plain"].value),
+        str(chosen["keys"].value or "emacs"),
     )
+
+
+def open_memory(continues: bool, name: str | None, private: bool, keeps: bool) -> Memory:
+    """What --continue, --session and --private come to. keeps: whether without them the conversation is kept.
+
+    Raises UsageError where they contradict each other, or there is no session to go on with; DataError for a session's
+    file that is none.
+    """
+    from minichat.chat import Memory
+    from minichat.sessions import Sessions
+
+    if private and (continues or name is not None):
+        raise UsageError("--private keeps nothing: leave it out, or --continue and --session")
+    if continues and name is not None:
+        raise UsageError("--continue is the last session, --session one of its name: one of the two")
+    sessions = Sessions.default()
+    if continues:
+        name = sessions.newest()
+        if name is None:
+            raise UsageError("there is no session to go on with yet: every chat becomes one")
+    if name is not None:
+        return Memory(*sessions.open_or_new(name))
+    return Memory(sessions.new() if keeps and not private else None, private=private)
 
 
 def open_model(name: str) -> Opened:

@@ -59,6 +59,8 @@ MaxTokensOption = Annotated[int | None, _chosen("max-tokens")]
 CtxOption = Annotated[int | None, _chosen("ctx")]
 DeviceOption = Annotated[str | None, _chosen("device")]
 GpuLayersOption = Annotated[int | None, _chosen("gpu-layers")]
+FormatOption = Annotated[str | None, _chosen("format")]
+KeysOption = Annotated[str | None, _chosen("keys")]
 ThreadsOption = Annotated[int | None, _chosen("threads")]
 JsonOutputOption = Annotated[bool, typer.Option("--json-output", help="The answer is a JSON object.")]
 SchemaOption = Annotated[

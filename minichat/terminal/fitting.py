@@ -84,6 +84,7 @@ def enlarge(chat: Chat, ctx: int) -> None:
         chat.restart(before)
         chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout))
         raise UsageError(f"no context of {ctx:,} tokens: {error}") from error
+    chat.choices = chat.choices.with_choice("ctx", ctx)
     say(f"(the context holds {chat.info.ctx:,} tokens now)", "dim")
 
 

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from minichat.saved import without_tokens
 from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.terminal.answer import stream_answer, wait_loaded
@@ -70,6 +71,10 @@ def lengthen(chat: Chat) -> None:
     try:
         done = _answer(chat, chat.sampling)
         joined = _joined(old, done)
+    except (EngineError, SystemExit):
+        if text := "".join(chat.heard):
+            joined = replace(old, content=old.text + text, tokens=None, cut=True)
+        raise
     finally:
         messages[-1] = joined
     if not done.tokens and done.reason == "eos":
@@ -83,6 +88,8 @@ def ready(chat: Chat) -> ModelInfo:
     conversation = chat.conversation
     conversation.template, conversation.embedded = chat.template_of(info), chat.engine.apply_template
     conversation.bos = info.bos
+    if chat.session is not None and chat.session.vocabulary not in (None, info.vocabulary):
+        conversation.messages[:] = without_tokens(conversation.messages)  # a file of the same name was another model
     if chat.toolbox.tools:
         check_call_tokens(conversation.template, chat.engine)
     if chat.info is None and (choice := describe_choice(conversation.template, info, in_chat=True)) is not None:
@@ -114,9 +121,11 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> Non
     rounds = Rounds(conversation, chat.toolbox, generate, agrees, agreement.report, agreement.result_of)
     try:
         outcome = rounds.run()
-    except EngineError:
+    except (EngineError, SystemExit) as error:  # the engine died, or the window was closed
         if text := "".join(chat.heard):
             conversation.messages.append(Message("assistant", text, cut=True))  # what was said is kept
+        elif isinstance(error, SystemExit):
+            before = list(conversation.messages)
         raise
     finally:
         last = conversation.messages[-1].role if conversation.messages else ""
@@ -138,6 +147,7 @@ def _answer(chat: Chat, sampling: Sampling) -> Done:
 
     Where the prompt does not fit, the person is asked which turns may go; ContextError, if none.
     """
+    chat.heard.clear()
     info = ready(chat)
     room = max(1, min(chat.max_tokens or _ANSWER_TOKENS, info.ctx // 4))
     while True:
