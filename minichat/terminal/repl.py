@@ -25,13 +25,24 @@ def run_repl(chat: Chat) -> None:
     """
     prompt = Prompt(chat)
     try:
-        while _take_line(chat, prompt):
-            chat.save()
+        while _goes_on(chat, prompt):
+            pass
     finally:
         chat.save()
         if chat.session is not None:
             chat.session.close()
         chat.engine.close()
+
+
+def _goes_on(chat: Chat, prompt: Prompt) -> bool:
+    """One line, and what it changed kept. A Ctrl-C that comes when nothing can be stopped does not end the chat."""
+    try:
+        if not _take_line(chat, prompt):
+            return False
+        chat.save()
+    except KeyboardInterrupt:
+        pass
+    return True
 
 
 def _take_line(chat: Chat, prompt: Prompt) -> bool:

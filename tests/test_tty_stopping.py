@@ -1,0 +1,96 @@
+"""Ctrl-C, fifty times at any moment: the prompt is back at once, and the conversation goes on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import tape
+from pseudo_terminal import Tty
+
+MOMENTS = 50
+WITHIN_S = 0.5  # as a person finds it; the median of fifty on a machine that does other things as well
+AT_MOST_S = 5
+WORDS = 2000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It says numbers in order, so that a word that is lost or there twice can be seen."""
+    text = " ".join(f"n{n}" for n in range(WORDS))
+    return tape.write(tmp_path_factory.mktemp("tape") / "numbers", text, hidden=512, layers=4)
+
+
+def test_ctrl_c_at_fifty_moments(model: Path) -> None:
+    rng = random.Random(7)
+    took: list[float] = []
+    with Tty("run", model, "--ctx", "32768") as tty:
+        tty.prompt()
+        for turn in range(MOMENTS):
+            if turn % 10 == 9:
+                tty.ask("/clear")
+            tty.send(f"question {turn}" + " and so on" * rng.choice((0, 0, 100)))
+            tty.rest(rng.choice((0.02, rng.uniform(0.02, 0.1), rng.uniform(0.02, 0.5))))
+            if tty.at_prompt():
+                continue  # it was quicker
+            tty.type("\x03")
+            took.append(tty.prompt(AT_MOST_S))
+        tty.type("\x04")
+        assert tty.end() == 0
+        said = [line.split() for line in tty.text().split("\n") if line.startswith("n0 ")]
+    assert len(took) > MOMENTS / 2
+    assert sorted(took)[len(took) // 2] < WITHIN_S, took
+    assert said
+    for words in said:
+        assert words == [f"n{n}" for n in range(len(words))][: len(words)]
+
+
+def test_what_was_said_stays_and_is_closed(model: Path) -> None:
+    with Tty("run", model) as tty:
+        tty.prompt()
+        tty.send("first question")
+        tty.wait_for("n30 ")
+        tty.type("\x03")
+        tty.prompt()
+        shown = tty.text()
+        said = shown[shown.index("n0 ") : shown.index("(stopped)")].split()
+        assert said == [f"n{n}" for n in range(len(said))]
+        tty.send("second question")
+        tty.wait_for("n20 ", times=2)
+        tty.type("\x03")
+        tty.prompt()
+        tty.ask("/tokens")
+        shown = tty.text()
+        prompt = shown[shown.rindex("/tokens") :]
+        assert "first question" in prompt
+        assert prompt[prompt.index("n0 ") :].split("</s>")[0].split() == said
+
+
+def test_ctrl_c_while_the_model_reads(model: Path) -> None:
+    """A long prompt, which takes seconds to read."""
+    with Tty("run", model, "--ctx", "32768") as tty:
+        tty.prompt()
+        tty.paste("word " * 5000)
+        tty.rest(0.5)
+        tty.send("")
+        tty.rest(0.3)
+        assert not tty.at_prompt()
+        tty.type("\x03")
+        assert tty.prompt() < AT_MOST_S
+        assert "n0" not in tty.text()
+        assert "(stopped)" in tty.text()
+
+
+def test_keys_typed_during_an_answer_are_not_lost(model: Path) -> None:
+    with Tty("run", model, "--max-tokens", "200") as tty:
+        tty.prompt()
+        tty.send("a question")
+        tty.wait_for("n2 ")
+        tty.type("typed ahead")
+        tty.wait_for(">>> typed ahead")
+        assert tty.text().count("typed ahead") == 1
+        tty.send("")
+        tty.wait_for("n2 ", times=2)
+        tty.type("\x03more")  # as terminals do it, Ctrl-C throws away what was typed before
+        tty.wait_for(">>> more")
