@@ -15,8 +15,7 @@ from program import MINICHAT, fails, minichat, start
 
 from convert import gguf_writer as w
 from minichat import inputs
-from minichat.commands import chat
-from quant.errors import DataError, UsageError
+from quant.errors import DataError
 
 # Usage.
 
@@ -112,8 +111,6 @@ def test_a_prompt_that_is_no_text(monkeypatch: pytest.MonkeyPatch, small_gguf: P
     fails(3, "not UTF-8 text (byte 2)", "render", small_gguf, "--messages", "-", stdin=b"ab\xff")
     with pytest.raises(DataError, match="No such file"):
         inputs.read_text("/no/such/file")
-    with pytest.raises(UsageError):
-        chat._device("abacus")
 
 
 def test_a_prompt_longer_than_the_context(small_gguf: Path) -> None:

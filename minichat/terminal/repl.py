@@ -72,11 +72,11 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
 
 
 def _send(chat: Chat, text: str, at: int | None) -> None:
-    """Sends what was typed; if it comes to nothing, it is in the prompt again."""
+    """Sends what was typed; if it comes to nothing, it is in the prompt again. (After a crash, /reload comes first.)"""
     before = len(chat.conversation.messages)
     try:
         ask(chat, text, at)
-    except (MinichatError, KeyboardInterrupt):
-        if len(chat.conversation.messages) == before:
+    except (MinichatError, KeyboardInterrupt) as error:
+        if not isinstance(error, EngineError) and len(chat.conversation.messages) == before:
             chat.draft, chat.editing = text, at
         raise
