@@ -70,7 +70,7 @@ def test_a_person_is_told_of_an_input_that_does_not_come(small_gguf: Path) -> No
 
 
 def test_an_answer_is_streamed(small_gguf: Path) -> None:
-    with start("run", small_gguf, "hello", *LONG, "--max-tokens", "400") as process:
+    with start("run", small_gguf, "hello", *LONG, "--max-tokens", "150") as process:
         assert process.stdout is not None
         parts, under_way = [], 0
         while part := os.read(process.stdout.fileno(), 65536):
@@ -78,7 +78,7 @@ def test_an_answer_is_streamed(small_gguf: Path) -> None:
             under_way += process.poll() is None
         assert process.wait(30) == 0
     assert under_way > 3
-    whole = minichat("run", small_gguf, "hello", *LONG, "--max-tokens", "400")
+    whole = minichat("run", small_gguf, "hello", *LONG, "--max-tokens", "150")
     assert b"".join(parts).decode() == whole.stdout
 
 

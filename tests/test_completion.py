@@ -51,7 +51,7 @@ def test_options() -> None:
     assert values("run", "demo", "--temper") == ["--temperature"]
     assert values("run", "--max") == ["--max-tokens"]
     assert "--help" in values("du", "-")
-    assert values("run", "--seed", "3", "--se") == []  # not twice
+    assert values("run", "--seed", "3", "--see") == []  # not twice
     assert values("run", "demo", "--", "--te") == []  # a prompt
     assert values("run", "demo", "hello", "--st") == ["--stats"]
 
@@ -115,6 +115,7 @@ def test_names_of_the_user(home: Path) -> None:
     talk.ask("Hello")
     session.save(talk, "demo")
     session.close()
+    assert values("run", "demo", "--session", "") == ["trip-to-rome"]
     assert values("sessions", "show", "") == ["trip-to-rome"]
     assert values("sessions", "rm", "tr") == ["trip-to-rome"]
 
