@@ -32,6 +32,7 @@ _AT = re.compile(r"""(?<![^\s(\[{<"'])@(?:"([^"\n]+)"|([^\s"]+))""")
 _BEHIND = ".,;:!?)]}>'…"  # what may follow a name without belonging to it
 _MAX_NAME = 4096  # characters of a path
 _FENCE = re.compile("`{3,}")
+_BLOCK = re.compile(r"(?P<name>[^\n]+):\n(?P<fence>`{3,})\n(?:.*?\n)??(?P=fence)\n\n", re.DOTALL)
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}  # byte order marks
 
 
@@ -72,6 +73,19 @@ def attach(text: str, folder: Path) -> Attached:
         return Attached(text)
     attached = tuple(files.values())
     return Attached("\n\n".join([*map(fenced, attached), text]), attached)
+
+
+def detached(text: str, folder: Path) -> str:
+    """What was typed of a message as `attach` made it, if its files are still there; else the message as it is."""
+    rest, names = text, []
+    while (match := _BLOCK.match(rest)) is not None:
+        names.append(match["name"])
+        rest = rest[match.end() :]
+    try:
+        again = attach(rest, folder) if names else Attached(rest)
+    except (UsageError, DataError):
+        return text
+    return rest if [file.name for file in again.files] == names else text
 
 
 def fenced(file: File) -> str:

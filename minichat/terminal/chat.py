@@ -86,6 +86,10 @@ class Chat:
         self.load = load or self.load
         self.engine, self.info = self.open_engine(self.load), None
 
+    def edit_no_more(self) -> None:
+        """What stands in the prompt will be sent as a new message."""
+        self.editing = None
+
     def hear(self, chunk: Chunk) -> None:
         """Takes note of a piece of the answer under way."""
         if chunk.kind == "text":

@@ -34,8 +34,8 @@ _LONGEST_WRAPPED = 20_000  # characters of a text whose rows are found at each a
 _TAB = 4
 
 
-def key_bindings(hint: Callable[[str], None]) -> KeyBindings:
-    """hint: shows a remark in the line below the prompt."""
+def key_bindings(hint: Callable[[str], None], cleared: Callable[[], None]) -> KeyBindings:
+    """hint: shows a remark in the line below the prompt. cleared: called when the person clears what stands there."""
     ANSI_SEQUENCES.update(dict.fromkeys(_ENTERS, _NEW_LINE))
     keys = KeyBindings()
     is_typing = has_focus(DEFAULT_BUFFER)
@@ -56,6 +56,7 @@ def key_bindings(hint: Callable[[str], None]) -> KeyBindings:
         if isinstance(buffer.history, TypedHistory):
             buffer.history.remember(buffer.text)
         buffer.reset()
+        cleared()
 
     @keys.add("c-x", "c-e", filter=is_typing)
     def _(event: KeyPressEvent) -> None:

@@ -44,7 +44,7 @@ class LineEditor:
             prompt_continuation=lambda width, line, is_wrapped: "    " if is_wrapped else "... ",  # noqa: ARG005
             placeholder=self._placeholder,
             history=open_history(chat.history_path),
-            key_bindings=key_bindings(self._show_hint),
+            key_bindings=key_bindings(self._show_hint, chat.edit_no_more),
             editing_mode=EditingMode.VI if chat.keys == "vi" else EditingMode.EMACS,
             enable_suspend=True,
             auto_suggest=HistorySuggestion(),

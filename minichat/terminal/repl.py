@@ -6,8 +6,10 @@ Whatever goes wrong with one message is one line; the conversation stays, and th
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minichat.attachments import attach
 from minichat.terminal import commands
 from minichat.terminal.output import print_error, say
 from minichat.terminal.prompt import Prompt
@@ -75,7 +77,8 @@ def _send(chat: Chat, text: str, at: int | None) -> None:
     """Sends what was typed; if it comes to nothing, it is in the prompt again. (After a crash, /reload comes first.)"""
     before = len(chat.conversation.messages)
     try:
-        ask(chat, text, at)
+        attached = attach(text, Path())
+        ask(chat, attached.text, at)
     except (MinichatError, KeyboardInterrupt) as error:
         if not isinstance(error, EngineError) and len(chat.conversation.messages) == before:
             chat.draft, chat.editing = text, at

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minichat.attachments import detached
 from minichat.conversation import Turn
 from minichat.terminal.commands.command import Command
 from minichat.terminal.output import say
@@ -49,7 +51,7 @@ def _retry(chat: Chat, argument: str) -> bool:  # noqa: ARG001
 def _edit(chat: Chat, argument: str) -> bool:
     turn = turn_of(chat, argument)
     later = len(chat.conversation.turns()) - turn.number
-    chat.draft, chat.editing = chat.conversation.messages[turn.start].text, turn.number
+    chat.draft, chat.editing = detached(chat.conversation.messages[turn.start].text, Path()), turn.number
     behind = f", and what followed it ({later} turn{'s' * (later > 1)})" if later else ""
     say(f"(sent, this takes the place of turn {turn.number}{behind}; Ctrl-C leaves it as it is)", "dim")
     return False
