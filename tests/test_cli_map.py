@@ -437,7 +437,17 @@ def test_wrong_usage(small_gguf: Path, tmp_path: Path) -> None:
     fails(2, "no place for the line", "map", small_gguf, stdin=b"x\n")
     fails(2, "no MODEL", "map", "{line}", stdin=b"x\n")
     fails(2, "standard input has the lines", "map", small_gguf, "{}", "--schema", "-", stdin=b"x\n")
-    fails(2, "--schema says already", "map", small_gguf, "{}", "--schema", "x", "--json-output", stdin=b"x\n")
+    fails(
+        2,
+        "--json-output and --schema both say",
+        "map",
+        small_gguf,
+        "{}",
+        "--schema",
+        "x",
+        "--json-output",
+        stdin=b"x\n",
+    )
     fails(3, "No such file", "map", small_gguf, "{}", "--schema", tmp_path / "none.json", stdin=b"x\n")
     fails(3, "nothing", "map", "nothing", "{}", stdin=b"x\n")
     fails(2, "no persona 'nobody'", "map", small_gguf, "{}", "--as", "nobody", stdin=b"x\n")

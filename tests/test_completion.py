@@ -69,6 +69,8 @@ def test_options() -> None:
         (("run", "mistral-small:24b-q4"), [f"mistral-small:24b-q4_{kind}" for kind in ("K_M", "K_S", "0")]),
         (("run", "mistral-n"), ["mistral-nemo"]),
         (("run", "dem"), ["demo"]),
+        (("run", "demo", "--format", "j"), ["json"]),
+        (("run", "demo", "--keys", ""), ["emacs", "vi"]),
         (("run", "demo", "--seed", ""), []),
         (("run", "demo", "--system", "de"), []),
         (("run", "demo", "de"), []),

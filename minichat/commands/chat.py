@@ -122,7 +122,7 @@ def run(
         "system": system, "temperature": temperature, "top-k": top_k, "top-p": top_p, "min-p": min_p, "seed": seed,
         "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
         "template": template, "keys": keys, "plain": plain or None, "private": private or None,
-        "format": _format(form, json_output, schema, tools),
+        "format": asked_format(form, json_output, schema, tools),
     }  # fmt: skip
     settings = load_settings()
     choices = Choices(settings, persona, given, os.environ)
@@ -185,7 +185,7 @@ def render(
     reports.show_rendering(version, spans, tokens, as_json)
 
 
-def _format(form: str | None, json_output: bool, schema: str | None, tools: str | None) -> str | None:
+def asked_format(form: str | None, json_output: bool, schema: str | None, tools: str | None = None) -> str | None:
     """What --format, --json-output and --schema ask for, as the parameter `format`."""
     asked = [name for name, said in (("--format", form), ("--json-output", json_output), ("--schema", schema)) if said]
     if len(asked) > 1:

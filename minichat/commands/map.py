@@ -13,6 +13,7 @@ from minichat.commands.hub import fetching
 from minichat.commands.options import (
     CtxOption,
     DeviceOption,
+    FormatOption,
     GpuLayersOption,
     JsonOutputOption,
     LicenceOption,
@@ -67,6 +68,7 @@ def map_command(
     gpu_layers: GpuLayersOption = None,
     threads: ThreadsOption = None,
     template: TemplateOption = None,
+    form: FormatOption = None,
     json_output: JsonOutputOption = False,
     schema: SchemaOption = None,
     resume: Annotated[
@@ -91,10 +93,11 @@ def map_command(
     MODEL may be left out where the settings name one (`minichat config`).
     """
     from minichat.choices import Choices
-    from minichat.commands.chat import use
+    from minichat.commands.chat import asked_format, use
     from minichat.commands.choosing import model_and_prompt, run_options
     from minichat.inputs import Lines
     from minichat.mapping import LinePrompt, map_lines
+    from minichat.settings import answer_format
     from minichat.settings_file import load_settings
 
     line_prompt = LinePrompt.parse(model if prompt is None else prompt)
@@ -103,20 +106,15 @@ def map_command(
     given = {
         "system": system, "temperature": temperature, "top-k": top_k, "top-p": top_p, "min-p": min_p, "seed": seed,
         "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
-        "template": template, "format": _format(json_output, schema),
+        "template": template, "format": asked_format(form, json_output, schema),
     }  # fmt: skip
+    if schema == "-":
+        raise UsageError("standard input has the lines: give the schema as a file")
     settings = load_settings()
     choices = Choices(settings, persona, given, os.environ)
     named, _ = model_and_prompt(None if prompt is None else model, None, settings.model_for(persona))
+    answer_format(choices.chosen())  # a schema that is none is told before a model is fetched
     found = find_model(named, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
     options = run_options(choices.for_model(found, named))
     map_lines(found, line_prompt, options, Lines(sys.stdin.buffer), as_json, resume)
-
-
-def _format(json_output: bool, schema: str | None) -> str | None:
-    if json_output and schema is not None:
-        raise UsageError("--schema says already that the answer is JSON: leave --json-output out")
-    if schema == "-":
-        raise UsageError("standard input has the lines: give the schema as a file")
-    return "json" if json_output else schema

@@ -20,6 +20,7 @@ from minichat.completion.names import (
     stored,
     templates,
 )
+from minichat.parameters import JSON, TEXT
 from quant.errors import MinichatError
 
 # Nothing that a shell gives a meaning to: names in the store and personas may have been written by anybody.
@@ -59,6 +60,7 @@ _OPTIONS: dict[str, _Values] = {
     "--session": _Values(sessions),
     "--as": _Values(personas),
     "--output": _FILES,
+    "--format": _Values(lambda _: (TEXT, JSON), are_files=True),
 }
 # By the command and the metavar of the argument; the command "" is any other.
 _ARGUMENTS: dict[tuple[str, str], _Values] = {
