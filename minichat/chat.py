@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Memory:
-    """session: where the conversation is kept; None: nowhere. saved: the one that goes on; None for a new one.
-    private: nothing is written, the history of the prompt neither.
+    """session: where the conversation is kept; None: a chat gets a new one, one answer is not kept.
+    saved: the one that goes on. private: nothing is written, the history of the prompt neither.
     """
 
     session: Session | None = None
@@ -75,6 +75,7 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
         check_template(options.template)
     engine = Engine(model.path, options.load)  # it loads while the terminal is imported
     from minichat.home import home
+    from minichat.sessions import Sessions
     from minichat.terminal.interrupt import echo_off
     from minichat.tools.toolbox import Toolbox
 
@@ -83,7 +84,7 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
         from minichat.terminal.chat import Chat
         from minichat.terminal.repl import run_repl
 
-    memory = options.memory
+    memory, sessions = options.memory, Sessions.default()
     talk = Chat(
         engine=engine,
         open_engine=lambda load: Engine(model.path, load),
@@ -101,7 +102,8 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
         open_model=open_model,
         plain=options.plain,
         keys=options.keys,
-        session=memory.session,
+        sessions=sessions,
+        session=memory.session if memory.session is not None or memory.private else sessions.new(),
     )
     if memory.saved is not None:
         from minichat.terminal.resuming import resume

@@ -127,14 +127,11 @@ def run(
     settings = load_settings()
     choices = Choices(settings, persona, given, os.environ)
     chosen = choices.chosen()
-    asks_now = prompt is not None or not sys.stdin.isatty()
-    memory = open_memory(continues, session, bool(chosen["private"].value), keeps=not asks_now)
+    memory = open_memory(continues, session, bool(chosen["private"].value))
     default = memory.saved.model if memory.saved is not None and memory.saved.model else settings.model_for(persona)
     model, prompt = model_and_prompt(model, prompt, default)
     answer_form = _early_form(chosen, schema, prompt)
     toolbox = _toolbox(tools, allow_tools)
-    if toolbox is not None and answer_form.grammar:
-        raise UsageError("an answer that must be JSON cannot call tools: leave --tools out, or set format text")
     question = read_question(prompt)
     if question is None and not sys.stdout.isatty():
         raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
@@ -143,7 +140,11 @@ def run(
     found = find_model(model, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
     choices = choices.for_model(found, model)
-    options = replace(run_options(choices, toolbox, allow_tools), form=answer_form, memory=memory)
+    options = replace(run_options(choices, toolbox, allow_tools), memory=memory)
+    if schema == "-":
+        options = replace(options, form=answer_form)  # standard input can be read once
+    if toolbox is not None and options.form.grammar:
+        raise UsageError("an answer that must be JSON cannot call tools: leave --tools out, or take --format text")
     if question is None:
         chat.chat(found, options, choices, open_model)
     else:

@@ -59,8 +59,8 @@ def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: b
     )
 
 
-def open_memory(continues: bool, name: str | None, private: bool, keeps: bool) -> Memory:
-    """What --continue, --session and --private come to. keeps: whether without them the conversation is kept.
+def open_memory(continues: bool, name: str | None, private: bool) -> Memory:
+    """What --continue, --session and --private come to.
 
     Raises UsageError where they contradict each other, or there is no session to go on with; DataError for a session's
     file that is none.
@@ -77,9 +77,7 @@ def open_memory(continues: bool, name: str | None, private: bool, keeps: bool) -
         name = sessions.newest()
         if name is None:
             raise UsageError("there is no session to go on with yet: every chat becomes one")
-    if name is not None:
-        return Memory(*sessions.open_or_new(name))
-    return Memory(sessions.new() if keeps and not private else None, private=private)
+    return Memory(*sessions.open_or_new(name)) if name is not None else Memory(private=private)
 
 
 def open_model(name: str) -> Opened:

@@ -57,21 +57,24 @@ def make_room(chat: Chat, info: ModelInfo, room: int) -> None:
 
 
 def prompt_tokens(chat: Chat) -> int:
-    """The length of the prompt as it stands."""
-    return len(chat.engine.tokenize(chat.conversation.pieces())[0])
+    """The length of the prompt as it stands; behind an answer, of that with the next, empty message."""
+    talk = chat.conversation
+    if talk.template is not None and talk.messages[-1].role == "assistant":
+        talk = replace(talk, messages=[*talk.messages, Message("user", "")])
+    return len(chat.engine.tokenize(talk.pieces())[0])
 
 
 def turn_tokens(chat: Chat, turn: Turn) -> int:
-    """About what a turn takes in the prompt: what it takes alone, without a system prompt and tools."""
+    """What a turn takes in the prompt: what it takes alone, without a system prompt, tools and the beginning."""
     messages = list(chat.conversation.messages[turn.start : turn.end])
-    closed = messages[-1].role == "assistant"
-    if chat.conversation.template not in (None, EMBEDDED):
-        if closed and len(messages) > 1:
-            messages[-1] = replace(messages[-1], prefix=True)  # else it could not stand at a prompt's end
-        elif closed:
-            messages.append(Message("user", ""))
+    is_mistral = chat.conversation.template not in (None, EMBEDDED)
+    is_closed = is_mistral and messages[-1].role == "assistant"
+    if is_closed:
+        messages[-1] = replace(messages[-1], prefix=True)  # else it could not stand at a prompt's end
+        if len(messages) == 1:
+            messages.insert(0, Message("user", ""))
     alone = replace(chat.conversation, system=None, tools=(), messages=messages)
-    return len(chat.engine.tokenize(alone.pieces())[0])
+    return len(chat.engine.tokenize(alone.pieces())[0]) - is_mistral + is_closed  # the BOS, and the end of the answer
 
 
 def enlarge(chat: Chat, ctx: int) -> None:

@@ -16,6 +16,7 @@ from minichat.terminal.sanitize import UNSAFE, clean, clean_line
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "magenta": "35"}
 _COLOURS = {"red", "magenta"}
+_NAME = "minichat:"
 _MAX_ERROR = 1000  # characters
 
 
@@ -71,9 +72,7 @@ def say(text: str, *styles: str, hanging: int = 0, stream: IO[str] | None = None
     stream = stream or sys.stdout
     lines = clean(text).split("\n")
     if is_terminal(stream):
-        width = max(columns(stream) - 1, 10)
-        wrap = textwrap.TextWrapper(width, subsequent_indent=" " * min(hanging, width // 2), break_on_hyphens=False)
-        lines = [part for line in lines for part in wrap.wrap(line) or [""]]
+        lines = [part for line in lines for part in _wrapped(line, stream, hanging)]
     write(stream, "".join((styled(stream, line, *styles) if line else "") + "\n" for line in lines))
 
 
@@ -84,9 +83,21 @@ def print_json(value: object, stream: IO[str] | None = None, indent: int | None 
 
 
 def print_error(message: str, stream: IO[str] | None = None) -> None:
-    """One line on stderr: `minichat: …`. Of a message that quotes too much, the beginning and the end."""
+    """One line on stderr: `minichat: …`; a terminal gets it broken between words, where it is too long for it.
+
+    Of a message that quotes too much, the beginning and the end.
+    """
     stream = stream or sys.stderr
     line = clean_line(" ".join(message.split()))
     if len(line) > _MAX_ERROR:
         line = f"{line[: _MAX_ERROR // 2]} … {line[-_MAX_ERROR // 2 :]}"
-    write(stream, styled(stream, "minichat:", "red") + f" {line}\n")
+    if is_terminal(stream):
+        line = "\n".join(_wrapped(f"{_NAME} {line}", stream, 2)).removeprefix(f"{_NAME} ")
+    write(stream, f"{styled(stream, _NAME, 'red')} {line}\n")
+
+
+def _wrapped(line: str, stream: IO[str], hanging: int) -> list[str]:
+    """A line broken between words where it is too long for a terminal."""
+    width = max(columns(stream) - 1, 10)
+    wrap = textwrap.TextWrapper(width, subsequent_indent=" " * min(hanging, width // 2), break_on_hyphens=False)
+    return wrap.wrap(line) or [""]
