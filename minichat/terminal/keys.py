@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.completion import CompleteEvent, Completion
+from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Filter, emacs_mode, has_focus, is_searching
@@ -135,18 +135,12 @@ def _add_tab(keys: KeyBindings, is_typing: Filter) -> None:
         if not is_completed_while_typing(document.text_before_cursor, document.current_line_before_cursor):
             buffer.insert_text(" " * (_TAB - document.cursor_position_col % _TAB))
             return
-        found = _at_once(buffer)
+        found = list(buffer.completer.get_completions(document, CompleteEvent(completion_requested=True)))
         if len(found) == 1:
-            buffer.apply_completion(found[0])  # the menu may not be there yet
+            buffer.apply_completion(found[0])  # at once: the menu may not be there yet
+        elif common := get_common_complete_suffix(document, found):
+            buffer.insert_text(common)
         elif buffer.complete_state is not None:
             buffer.complete_next()
         else:
-            buffer.start_completion(insert_common_part=True)
-
-
-def _at_once(buffer: Buffer) -> list[Completion]:
-    """What may be the name of a command, which needs no waiting for; else nothing."""
-    text = buffer.document.text_before_cursor
-    if not text.startswith("/") or any(char.isspace() for char in text):
-        return []
-    return list(buffer.completer.get_completions(buffer.document, CompleteEvent()))
+            buffer.start_completion(select_first=True)
