@@ -82,10 +82,10 @@ def enlarge(chat: Chat, ctx: int) -> None:
     before = chat.load
     chat.restart(replace(before, ctx=ctx))
     try:
-        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout))
+        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout, plain=chat.plain))
     except MinichatError as error:
         chat.restart(before)
-        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout))
+        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout, plain=chat.plain))
         raise UsageError(f"no context of {ctx:,} tokens: {error}") from error
     chat.choices = chat.choices.with_choice("ctx", ctx)
     say(f"(the context holds {chat.info.ctx:,} tokens now)", "dim")

@@ -84,7 +84,7 @@ def lengthen(chat: Chat) -> None:
 
 def ready(chat: Chat) -> ModelInfo:
     """Waits for the model, and sees to it that the conversation has its template."""
-    info = wait_loaded(chat.engine, StatusLine(sys.stdout))
+    info = wait_loaded(chat.engine, StatusLine(sys.stdout, plain=chat.plain))
     conversation = chat.conversation
     conversation.template, conversation.embedded = chat.template_of(info), chat.engine.apply_template
     conversation.bos = info.bos
@@ -170,7 +170,7 @@ def _stream(chat: Chat, pieces: Sequence[Piece], sampling: Sampling, room: int) 
             sampling,
             chat.max_tokens,
             sys.stdout,
-            StatusLine(sys.stdout),
+            StatusLine(sys.stdout, plain=chat.plain),
             room=room,
             grammar=chat.form.grammar,
             heard=chat.hear,
