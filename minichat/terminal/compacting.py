@@ -59,7 +59,7 @@ def _summary(chat: Chat, messages: list[Message]) -> str:
     ctx = ready(chat).ctx
     talk = replace(chat.conversation, messages=[*messages, Message("user", _REQUEST)], tools=())
     longest = max(1, ctx // _SHARE)
-    status = StatusLine(sys.stdout)
+    status = StatusLine(sys.stdout, plain=chat.plain)
     status.show("summarising")
     try:
         done, interrupted = stream_answer(
