@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from minichat.engine.types import Chunk, Done, Prefill
 from minichat.terminal.interrupt import Interrupt, echo_off, interrupt_stops
-from minichat.terminal.output import is_terminal, say
+from minichat.terminal.output import is_terminal
 from minichat.terminal.plain import PlainStream, SentenceStream
 from minichat.terminal.progress import StatusLine
 from quant.errors import EngineError
@@ -73,6 +73,8 @@ class Screen:
 
 def wait_loaded(engine: Engine, status: StatusLine) -> ModelInfo:
     """Waits for the model, with a status while it lasts."""
+    if engine.is_loaded():
+        return engine.wait_loaded()
     try:
         status.show("loading the model")
         return engine.wait_loaded(lambda share: status.show(f"loading the model {share:.0%}"))
@@ -87,7 +89,6 @@ def stream_answer(
     max_tokens: int | None,
     out: IO[str],
     status: StatusLine,
-    remark: str = "",
     room: int = 1,
     grammar: str | None = None,
     heard: Callable[[Chunk], None] | None = None,
@@ -95,16 +96,15 @@ def stream_answer(
 ) -> tuple[Done, bool]:
     """Shows the answer to the prompt `pieces` on `out`; its end, and whether Ctrl-C stopped it.
 
-    remark: said before the answer, once it is known that the prompt fits. room: tokens of the context that the prompt
-    must leave free. grammar: what the answer must be, as GBNF; it is data then, and shown as it is. heard: gets every
-    chunk, of any kind, before it is shown. plain: nothing on a terminal is redrawn (see `Screen`). The model must be
-    loaded. Raises ContextError and EngineError; what had been said before is then on the screen.
+    room: tokens of the context that the prompt must leave free. grammar: what the answer must be, as GBNF; it is data
+    then, and shown as it is. heard: gets every chunk, of any kind, before it is shown. plain: nothing on a terminal is
+    redrawn (see `Screen`). The model must be loaded. Raises ContextError and EngineError; what had been said before is then on the screen.
     """
     with echo_off(), interrupt_stops(engine.stop) as interrupt:
         events = engine.generate(pieces, sampling, max_tokens, room, grammar)
         screen = Screen(out, status, grammar is not None, plain)  # imports rich, while the engine is at work already
         try:
-            done = _show(_after_remark(_told(events, heard), remark), screen, status, interrupt, engine)
+            done = _show(_told(events, heard), screen, status, interrupt, engine)
         finally:
             screen.close()
         return done, interrupt.pressed
@@ -132,12 +132,4 @@ def _told(events: Iterable[Event], heard: Callable[[Chunk], None] | None) -> Ite
     for event in events:
         if heard is not None and isinstance(event, Chunk):
             heard(event)
-        yield event
-
-
-def _after_remark(events: Iterable[Event], remark: str) -> Iterator[Event]:
-    for event in events:
-        if remark:
-            say(remark, "dim")
-            remark = ""
         yield event
