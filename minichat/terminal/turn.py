@@ -121,10 +121,10 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> Non
     rounds = Rounds(conversation, chat.toolbox, generate, agrees, agreement.report, agreement.result_of)
     try:
         outcome = rounds.run()
-    except (EngineError, SystemExit) as error:  # the engine died, or the window was closed
+    except (EngineError, OSError, SystemExit) as error:  # the engine died, or the window was closed
         if text := "".join(chat.heard):
             conversation.messages.append(Message("assistant", text, cut=True))  # what was said is kept
-        elif isinstance(error, SystemExit):
+        elif not isinstance(error, EngineError):
             before = list(conversation.messages)
         raise
     finally:
