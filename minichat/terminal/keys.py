@@ -131,6 +131,10 @@ def _add_tab(keys: KeyBindings, is_typing: Filter) -> None:
     @keys.add("tab", filter=is_typing)
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
+        state = buffer.complete_state
+        if state is not None and state.current_completion is not None:
+            buffer.complete_next()  # on through the menu
+            return
         document = buffer.document
         if not is_completed_while_typing(document.text_before_cursor, document.current_line_before_cursor):
             buffer.insert_text(" " * (_TAB - document.cursor_position_col % _TAB))
@@ -140,7 +144,7 @@ def _add_tab(keys: KeyBindings, is_typing: Filter) -> None:
             buffer.apply_completion(found[0])  # at once: the menu may not be there yet
         elif common := get_common_complete_suffix(document, found):
             buffer.insert_text(common)
-        elif buffer.complete_state is not None:
+        elif state is not None:
             buffer.complete_next()
         else:
             buffer.start_completion(select_first=True)
