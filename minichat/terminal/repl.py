@@ -77,8 +77,14 @@ def _send(chat: Chat, text: str, at: int | None) -> None:
     """Sends what was typed; if it comes to nothing, it is in the prompt again. (After a crash, /reload comes first.)"""
     before = len(chat.conversation.messages)
     try:
-        attached = attach(text, Path())
-        ask(chat, attached.text, at)
+        message = attach(text, Path()).text
+    except MinichatError as error:
+        chat.draft, chat.editing = text, at
+        print_error(str(error), sys.stdout)
+        say("")
+        return
+    try:
+        ask(chat, message, at)
     except (MinichatError, KeyboardInterrupt) as error:
         if not isinstance(error, EngineError) and len(chat.conversation.messages) == before:
             chat.draft, chat.editing = text, at

@@ -1,0 +1,248 @@
+"""Turns that are drawn again, changed, taken back, lengthened or cut off, with a fake engine."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine
+from fake_screen import Screen
+from test_terminal_repl import CTRL_C, CTRL_D, ENTER, chat_with, interrupt, screen, type_into
+
+from minichat.conversation import Conversation
+from minichat.engine.types import Sampling
+from minichat.sessions import Sessions
+from minichat.template.messages import Call, Message
+from minichat.template.pieces import Control, Text, Tokens
+from minichat.terminal.chat import Chat
+from quant.errors import EngineError
+
+__all__ = ["screen"]
+
+
+def contents(chat: Chat) -> list[str]:
+    return [message.text for message in chat.conversation.messages]
+
+
+def leave() -> None:
+    """What a closed window does."""
+    raise SystemExit(129)
+
+
+def test_retry_asks_the_same_question_again(screen: Screen) -> None:
+    engine = FakeEngine(["One"], ["Two"])
+    chat = chat_with(engine)
+    type_into(screen, chat, f"Say{ENTER}/retry{ENTER}{CTRL_D}")
+    assert engine.prompts[0] == engine.prompts[1]
+    assert contents(chat) == ["Say", "Two"]
+
+
+def test_retry_takes_the_next_seed_where_one_was_chosen(screen: Screen) -> None:
+    engine = FakeEngine(["One"], ["Two"], ["Three"], ["Four"])
+    chat = chat_with(engine)
+    chat.sampling = Sampling(seed=7)
+    seeds = []
+    generate = engine.generate
+
+    def noting(*arguments: object, **named: object) -> object:
+        events = generate(*arguments, **named)  # type: ignore[arg-type]
+        seeds.append(engine.sampling.seed if engine.sampling else None)
+        return events
+
+    engine.generate = noting  # type: ignore[method-assign,assignment]
+    type_into(screen, chat, f"Say{ENTER}/retry{ENTER}/retry{ENTER}And{ENTER}{CTRL_D}")
+    assert seeds == [7, 8, 9, 7]
+
+
+def test_an_answer_that_was_drawn_again_and_stopped_at_once_leaves_the_old_one(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["One"], [interrupt, "Two"]))
+    type_into(screen, chat, f"Say{ENTER}/retry{ENTER}{CTRL_D}")
+    assert contents(chat) == ["Say", "One"]
+
+
+def test_retry_answers_a_question_that_has_none(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["Hello."]))
+    chat.conversation.ask("Hi")
+    type_into(screen, chat, f"/retry{ENTER}{CTRL_D}")
+    assert contents(chat) == ["Hi", "Hello."]
+
+
+@pytest.mark.parametrize("command", ["retry", "continue", "edit", "undo", "drop 1", "compact", "raw", "copy"])
+def test_there_must_be_something_to_work_on(screen: Screen, command: str) -> None:
+    chat = chat_with(FakeEngine())
+    type_into(screen, chat, f"/{command}{ENTER}{CTRL_D}")
+    assert screen.text()[0].startswith("minichat: ")
+    assert not chat.conversation.messages
+
+
+def test_an_earlier_message_is_changed_and_what_followed_is_gone(screen: Screen) -> None:
+    engine = FakeEngine(["1"], ["2"], ["3"])
+    chat = chat_with(engine)
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/edit 1{ENTER}x{ENTER}{CTRL_D}")
+    assert contents(chat) == ["ax", "3"]
+    assert engine.prompts[2] == [Control("<s>"), Control("[INST]"), Text("ax"), Control("[/INST]")]
+
+
+@pytest.mark.parametrize("way_out", [CTRL_C, f"{CTRL_C}/stats{ENTER}"])
+def test_an_edit_that_is_not_sent_changes_nothing(screen: Screen, way_out: str) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], ["3"]))
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/edit 1{ENTER}{way_out}c{ENTER}{CTRL_D}")
+    assert contents(chat) == ["a", "1", "b", "2", "c", "3"]
+
+
+def test_an_edited_message_that_comes_to_nothing_leaves_all_as_it_was(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], [interrupt, "never"]))
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/edit 1{ENTER}x{ENTER}{CTRL_C}{CTRL_D}")
+    assert contents(chat) == ["a", "1", "b", "2"]
+
+
+def test_undo_takes_back_one_turn_with_its_calls(screen: Screen) -> None:
+    chat = chat_with(FakeEngine())
+    call = Call("look", "{}", "a1b2c3d4e")
+    chat.conversation.messages = [
+        Message("user", "a"),
+        Message("assistant", "1"),
+        Message("user", "b"),
+        Message("assistant", "", calls=(call,)),
+        Message("tool", "seen", call_id=call.id),
+        Message("assistant", "2"),
+    ]
+    type_into(screen, chat, f"/undo{ENTER}{CTRL_D}")
+    assert contents(chat) == ["a", "1"]
+    assert screen.text() == ["(undone: b)"]
+
+
+def test_an_answer_is_lengthened_where_it_ended(screen: Screen) -> None:
+    engine = FakeEngine(["One, tw"], ["o."])
+    chat = chat_with(engine)
+    type_into(screen, chat, f"Count{ENTER}/continue{ENTER}{CTRL_D}")
+    ids = tuple(map(ord, "One, tw"))
+    asked = [Control("[INST]"), Text("Count"), Control("[/INST]")]
+    assert engine.prompts[1] == [Control("<s>"), *asked, Tokens(ids)]  # no </s>: the answer is open
+    assert chat.conversation.messages[-1] == Message("assistant", "One, two.", tuple(map(ord, "One, two.")))
+
+
+def test_an_answer_that_was_stopped_is_marked_and_one_that_was_lengthened_to_its_end_is_not(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["One", interrupt, "two"], [" two"]))
+    type_into(screen, chat, f"Count{ENTER}/stats{ENTER}{CTRL_D}")
+    assert chat.conversation.messages[-1].cut
+    chat.engine.closed = False  # type: ignore[attr-defined]
+    type_into(screen, chat, f"/continue{ENTER}{CTRL_D}")
+    assert chat.conversation.messages[-1] == Message("assistant", "One two", tuple(map(ord, "One two")))
+    assert not chat.conversation.messages[-1].cut
+
+
+@pytest.mark.parametrize("end", [leave, EngineError("the engine died: SIGSEGV")])
+def test_what_was_said_before_the_window_closed_or_the_engine_died_is_kept(
+    screen: Screen, tmp_path: Path, end: object
+) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    chat = chat_with(FakeEngine(["Hello"], ["One, tw", end]), sessions=sessions, session=sessions.new("s"))  # type: ignore[list-item]
+    with pytest.raises(SystemExit) if end is leave else open_end():
+        type_into(screen, chat, f"Hi{ENTER}Count{ENTER}{CTRL_D}")
+    saved = sessions.read("s")
+    assert [m.text for m in saved.messages] == ["Hi", "Hello", "Count", "One, tw"]
+    assert saved.messages[-1].cut
+
+
+@pytest.mark.parametrize("end", [leave, EngineError("the engine died: SIGSEGV")])
+def test_so_it_is_when_an_answer_was_being_lengthened(screen: Screen, tmp_path: Path, end: object) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    chat = chat_with(FakeEngine(["One, tw"], ["o, th", end]), sessions=sessions, session=sessions.new("s"))  # type: ignore[list-item]
+    with pytest.raises(SystemExit) if end is leave else open_end():
+        type_into(screen, chat, f"Count{ENTER}/continue{ENTER}{CTRL_D}")
+    assert [m.text for m in sessions.read("s").messages] == ["Count", "One, two, th"]
+
+
+def test_a_question_stays_when_the_window_closes_before_its_answer(screen: Screen, tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    chat = chat_with(FakeEngine([leave]), sessions=sessions, session=sessions.new("s"))
+    with pytest.raises(SystemExit):
+        type_into(screen, chat, f"Hi{ENTER}")
+    assert [m.text for m in sessions.read("s").messages] == ["Hi"]
+
+
+class open_end:  # noqa: N801
+    """A context that expects nothing."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_each_turn_is_on_the_disk_when_it_has_ended(screen: Screen, tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        seen.append([m.text for m in sessions.read("s").messages])
+
+    chat = chat_with(FakeEngine(["1"], [look, "2"]), sessions=sessions, session=sessions.new("s"))
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/undo{ENTER}{CTRL_D}")
+    assert seen == [["a", "1", "b"]]
+    assert [m.text for m in sessions.read("s").messages] == ["a", "1"]
+
+
+def test_clear_begins_another_session(screen: Screen, tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    chat = chat_with(FakeEngine(["1"], ["2"]), sessions=sessions, session=sessions.new("s"))
+    type_into(screen, chat, f"a{ENTER}/clear{ENTER}b{ENTER}{CTRL_D}")
+    assert "/load s brings the old one back" in " ".join(screen.text())
+    assert [m.text for m in sessions.read("s").messages] == ["a", "1"]
+    assert contents(chat) == ["b", "2"]
+    assert len(sessions.names()) == 2
+
+
+def test_the_context_counts_each_turn(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["12"], ["3"]))  # a token of the fake is a piece
+    chat.conversation.system = "Be brief."
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/context{ENTER}{CTRL_D}")
+    table = [row.split() for row in screen.text()[-4:]]
+    assert table[1:3] == [["1", "5", "a"], ["2", "5", "b"]]
+    assert table[0][:2] == ["6", "system"]  # <s>, three pieces of the system prompt, two of an empty question
+    assert " ".join(table[3]).startswith("16 of 4,096 tokens (0%)")
+
+
+def test_a_file_goes_with_a_message_and_is_read_again_when_that_is_changed(
+    screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "n.txt").write_text("old\n")
+    chat = chat_with(FakeEngine(["1"], ["2"]))
+    type_into(screen, chat, f"See @n.txt{ENTER}{CTRL_D}")
+    assert contents(chat)[0] == "n.txt:\n```\nold\n```\n\nSee @n.txt"
+    (tmp_path / "n.txt").write_text("new\n")
+    chat.engine.closed = False  # type: ignore[attr-defined]
+    type_into(screen, chat, f"/edit{ENTER} now{ENTER}{CTRL_D}")
+    assert contents(chat) == ["n.txt:\n```\nnew\n```\n\nSee @n.txt now", "2"]
+
+
+def test_a_file_that_cannot_go_along_keeps_the_message_here(
+    screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "n.bin").write_bytes(b"\0\1")
+    chat = chat_with(FakeEngine(["1"]))
+    type_into(screen, chat, f"See @n.bin{ENTER}{CTRL_C}{CTRL_D}")
+    assert "n.bin" in screen.text()[0]
+    assert contents(chat) == []
+
+
+def test_turns_too_long_for_one_prompt_are_summarised_in_parts(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    answers = [[str(n)] for n in range(4)] + [["first part"], ["both parts"], ["end"]]
+    engine = FakeEngine(*answers, limit=26)
+    chat = chat_with(engine, max_tokens=10)
+    type_into(screen, chat, "".join(f"q{n}{ENTER}" for n in range(4)) + f"/compact 4{ENTER}{CTRL_D}")
+    assert contents(chat)[0].endswith("\n\nboth parts") or contents(chat)[0].endswith("\n\nfirst part")
+    assert len(contents(chat)) == 2
+
+
+def test_a_conversation_of_another_family_can_be_counted(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"]), template_of=lambda _: None)
+    chat.conversation = Conversation(None)
+    type_into(screen, chat, f"a{ENTER}/context{ENTER}{CTRL_D}")
+    assert " ".join(screen.text()).count("of 4,096 tokens") == 1
