@@ -98,7 +98,8 @@ def stream_answer(
 
     room: tokens of the context that the prompt must leave free. grammar: what the answer must be, as GBNF; it is data
     then, and shown as it is. heard: gets every chunk, of any kind, before it is shown. plain: nothing on a terminal is
-    redrawn (see `Screen`). The model must be loaded. Raises ContextError and EngineError; what had been said before is then on the screen.
+    redrawn (see `Screen`). The model must be loaded. Raises ContextError and EngineError; what had been said before is
+    then on the screen.
     """
     with echo_off(), interrupt_stops(engine.stop) as interrupt:
         events = engine.generate(pieces, sampling, max_tokens, room, grammar)
