@@ -198,6 +198,7 @@ class Tty:
     def __init__(
         self, *arguments: str | Path, columns: int = 80, lines: int = 24,
         env: Mapping[str, str | None] | None = None, command: tuple[str, ...] = MINICHAT,
+        cwd: Path | None = None,
     ) -> None:  # fmt: skip
         self.sent = bytearray()
         self._answers: list[str] = []
@@ -211,6 +212,7 @@ class Tty:
             [*command, *map(str, arguments)],
             stdin=slave, stdout=slave, stderr=slave,
             env={name: value for name, value in wanted.items() if value is not None},
+            cwd=cwd,
             preexec_fn=_take_terminal,
         )  # fmt: skip
         os.close(slave)
