@@ -234,8 +234,10 @@ def test_nothing_is_dropped_without_being_asked(screen: Screen, monkeypatch: pyt
     answering(monkeypatch, "what?", "")
     type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_C}{CTRL_D}")
     shown = " ".join(screen.text())
-    assert "This needs 11 tokens, room for an answer of 2 among them, and the context holds 8." in shown
-    assert "[d]rop the oldest turn, [c]ompact it to a summary, [e]nlarge  the context to 16, [N]o:" in shown
+    assert "This needs 11 tokens, room for an answer of 2 among them, and the context holds 8:" in shown
+    for offer in ("d  drop the oldest turn", "c  compact it to a summary", "e  enlarge the context to 16 tokens"):
+        assert offer in shown
+    assert shown.count("Which one? [d/c/e/N]") == 2
     assert "nothing was sent" in shown
     assert [m.content for m in chat.conversation.messages] == ["a", "1"]
 
@@ -306,7 +308,7 @@ def test_a_message_that_is_too_long_is_taken_back_and_nothing_forgotten(
     engine.limit, engine.closed = 3, False
     chat.conversation.clear()
     type_into(screen, chat, f"b{ENTER}{CTRL_C}{CTRL_D}")
-    assert "the context holds 3: nothing was sent" in " ".join(" ".join(screen.text()).split())
+    assert "nothing was sent" in " ".join(screen.text())
     assert chat.conversation.messages == []
 
 

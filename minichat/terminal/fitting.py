@@ -1,7 +1,11 @@
 """Making room in the context: never without being asked, and never by half a turn.
 
-This needs 1,310 tokens, room for an answer of 256 among them, and the context holds 1,024.
-[d]rop the oldest 3 turns, [c]ompact them to a summary, [e]nlarge the context to 2,048, [N]o:
+This needs 1,310 tokens, room for an answer of 256 among them, and the context holds 1,024:
+  d  drop the oldest 3 turns
+  c  compact them to a summary
+  e  enlarge the context to 2,048 tokens
+  n  send nothing
+Which one? [d/c/e/N]
 """
 
 from __future__ import annotations
@@ -31,16 +35,17 @@ def make_room(chat: Chat, info: ModelInfo, room: int) -> None:
     """
     ctx, ctx_train = info.ctx, info.ctx_train
     needed = prompt_tokens(chat) + room
-    say(f"This needs {needed:,} tokens, room for an answer of {room:,} among them, and the context holds {ctx:,}.")
     oldest = turns_to_drop(chat, room, ctx)
     larger = _larger(needed, ctx, ctx_train)
     turns = f"the oldest {oldest} turns" if oldest > 1 else "the oldest turn"
     offers = {
-        "d": f"[d]rop {turns}" if oldest else "",
-        "c": f"[c]ompact {'them' if oldest > 1 else 'it'} to a summary" if oldest else "",
-        "e": f"[e]nlarge the context to {larger:,}" if larger else "",
+        "d": f"drop {turns}" if oldest else "",
+        "c": f"compact {'them' if oldest > 1 else 'it'} to a summary" if oldest else "",
+        "e": f"enlarge the context to {larger:,} tokens" if larger else "",
     }
     offers = {key: offer for key, offer in offers.items() if offer}
+    end = ":" if offers else "."
+    say(f"This needs {needed:,} tokens, room for an answer of {room:,} among them, and the context holds {ctx:,}{end}")
     match _choice(offers) if offers else "n":
         case "d":
             chat.conversation.drop(1, oldest)
@@ -94,9 +99,10 @@ def enlarge(chat: Chat, ctx: int) -> None:
 def _choice(offers: dict[str, str]) -> str:
     """The key of an offer that is taken, or "n"."""
     drop_typed_ahead()
-    question = ", ".join([*offers.values(), "[N]o"])
+    for key, offer in (offers | {"n": "send nothing"}).items():
+        say(f"  {key}  {offer}", hanging=5)
     while True:
-        write(sys.stdout, f"{question}: ")
+        write(sys.stdout, f"Which one? [{'/'.join([*offers, 'N'])}] ")
         line = read_line(sys.stdout)
         answer = "n" if line is None else line.strip().lower()
         if answer in ("", "n", "no"):
