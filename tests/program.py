@@ -1,13 +1,9 @@
-"""The program from outside: run it, start it, or put it on a pseudo-terminal."""
+"""The program from outside: run it, or start it. `pseudo_terminal` puts it on a terminal."""
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 MINICHAT = [sys.executable, "-c", "from minichat.cli import main; main()"]
@@ -40,37 +36,3 @@ def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
 
 def files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-PROMPT, TAKEN = "Send a message", "\x1b[?2004l"  # the second one ends prompt_toolkit's hold of the terminal
-
-
-class Terminal:
-    """A program on a pseudo-terminal: type, and wait for what it shows."""
-
-    def __init__(self, *arguments: str, columns: int = 80) -> None:
-        self.process, self.screen = pty.fork()
-        if not self.process:
-            os.environ.update(TERM="xterm-256color", COLUMNS=str(columns), LINES="24", PROMPT_TOOLKIT_NO_CPR="1")
-            os.execv(sys.executable, [*MINICHAT, *arguments])  # noqa: S606
-        self.shown = b""
-
-    def type(self, text: str) -> None:
-        os.write(self.screen, text.encode())
-
-    def wait_for(self, text: str, more: int = 0, seconds: float = 30) -> None:
-        """Reads until `text` is shown, and `more` bytes after it. What is before their end counts no more."""
-        deadline = time.monotonic() + seconds
-        while (begin := self.shown.find(text.encode())) < 0 or len(self.shown) < begin + len(text) + more:
-            ready, _, _ = select.select([self.screen], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"{text!r} did not come: {self.shown!r}"
-            self.shown += os.read(self.screen, 65536)
-        self.shown = self.shown[begin + len(text) + more :]
-
-    def end(self) -> int:
-        try:
-            while part := os.read(self.screen, 65536):
-                self.shown += part
-        except OSError:
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])

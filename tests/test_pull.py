@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from checkpoints import SHARDED, config, write_checkpoint
 from hub_server import HubServer, Request
-from program import PROMPT, Terminal, fails, minichat, start
+from program import fails, minichat, start
+from pseudo_terminal import Tty
 from shown import Work
 
 from convert.pipeline import convert
@@ -373,18 +374,18 @@ def test_pull_and_run_in_a_script(hub: HubServer) -> None:
 
 def test_a_person_is_asked(hub: HubServer) -> None:
     hub.add(SMALL3, SHARDED)
-    terminal = Terminal("run", "mistral-small")
-    terminal.wait_for("Fetch it? [Y/n]")
-    terminal.type("n\r")
-    assert terminal.end() == 2
-    assert b"was not fetched" in terminal.shown
+    with Tty("run", "mistral-small") as tty:
+        tty.wait_for("Fetch it? [Y/n]")
+        tty.type("n\r")
+        assert tty.end() == 2
+        assert "was not fetched" in tty.text()
     assert "mistral-small" not in minichat("list").stdout
-    terminal = Terminal("run", "mistral-small")
-    terminal.wait_for("Fetch it? [Y/n]")
-    terminal.type("\r")
-    terminal.wait_for(PROMPT)
-    terminal.type("\x04")
-    assert terminal.end() == 0
+    with Tty("run", "mistral-small") as tty:
+        tty.wait_for("Fetch it? [Y/n]")
+        tty.type("\r")
+        tty.prompt()
+        tty.type("\x04")
+        assert tty.end() == 0
 
 
 def test_a_research_licence_is_asked_for_once(hub: HubServer, tmp_path: Path) -> None:

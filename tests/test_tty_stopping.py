@@ -94,3 +94,17 @@ def test_keys_typed_during_an_answer_are_not_lost(model: Path) -> None:
         tty.wait_for("n2 ", times=2)
         tty.type("\x03more")  # as terminals do it, Ctrl-C throws away what was typed before
         tty.wait_for(">>> more")
+
+
+def test_a_model_that_never_ends_and_talks_nonsense(small_gguf: Path) -> None:
+    with Tty("run", small_gguf, "--temperature", "1.5", "--seed", "3") as tty:
+        tty.prompt()
+        tty.send("hello")
+        tty.wait_until(lambda: len(tty.sent) > 2000, "some of the answer")
+        tty.type("\x03/nothing\r")
+        tty.wait_for("no command /nothing")
+        tty.prompt()
+        assert "(stopped)" in tty.text()
+        tty.type("\x04")
+        assert tty.end() == 0
+        assert "Send a message" not in tty.text()  # the hint does not stay behind
