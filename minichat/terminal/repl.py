@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minichat.attachments import attach
 from minichat.terminal import commands
 from minichat.terminal.output import print_error, say
 from minichat.terminal.prompt import Prompt
-from minichat.terminal.turn import ask
 from quant.errors import EngineError, MinichatError
 
 if TYPE_CHECKING:
@@ -75,6 +73,9 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
 
 def _send(chat: Chat, text: str, at: int | None) -> None:
     """Sends what was typed; if it comes to nothing, it is in the prompt again. (After a crash, /reload comes first.)"""
+    from minichat.attachments import attach
+    from minichat.terminal.turn import ask  # not before the prompt is on the screen
+
     before = len(chat.conversation.messages)
     try:
         message = attach(text, Path()).text

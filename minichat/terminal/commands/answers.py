@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minichat.attachments import detached
 from minichat.conversation import Turn
 from minichat.terminal.commands.command import Command
 from minichat.terminal.output import say
 from minichat.terminal.sanitize import clean_line
-from minichat.terminal.turn import ask_again, lengthen
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,11 +42,15 @@ def excerpt(text: str, characters: int = _SHOWN) -> str:
 
 
 def _retry(chat: Chat, argument: str) -> bool:  # noqa: ARG001
+    from minichat.terminal.turn import ask_again
+
     ask_again(chat)
     return False
 
 
 def _edit(chat: Chat, argument: str) -> bool:
+    from minichat.attachments import detached
+
     turn = turn_of(chat, argument)
     later = len(chat.conversation.turns()) - turn.number
     chat.draft, chat.editing = detached(chat.conversation.messages[turn.start].text, Path()), turn.number
@@ -66,6 +68,8 @@ def _undo(chat: Chat, argument: str) -> bool:  # noqa: ARG001
 
 
 def _continue(chat: Chat, argument: str) -> bool:  # noqa: ARG001
+    from minichat.terminal.turn import lengthen
+
     lengthen(chat)
     return False
 

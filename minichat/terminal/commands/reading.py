@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from minichat.template.messages import JOINT
-from minichat.terminal import clipboard
 from minichat.terminal.commands.command import Command
 from minichat.terminal.output import say, write
 from minichat.terminal.sanitize import clean
@@ -93,6 +92,8 @@ def _number(argument: str, last: int, what: str) -> int:
 
 
 def _copy_text(text: str, what: str) -> None:
+    from minichat.terminal import clipboard
+
     way = clipboard.copy(text)
     count = f"{len(text):,} character{'s' * (len(text) != 1)}"
     say(f"(copied {what}, {count}, by {way})", "dim")
