@@ -93,5 +93,9 @@ class Conversation:
             return [*([Control(self.bos)] if self.bos is not None else []), *said]
         messages = [*([Message("system", self.system)] if self.system else []), *self.messages]
         if self.template == EMBEDDED and self.embedded is not None:
-            return self.embedded(messages, self.tools)
+            last = messages[-1] if messages else None
+            if last is None or not last.prefix:
+                return self.embedded(messages, self.tools)
+            so_far = Tokens(last.tokens) if last.tokens is not None else Text(last.text)
+            return [*self.embedded(messages[:-1], self.tools), so_far]  # as it stood while the answer came
         return render(messages, self.template, self.tools)

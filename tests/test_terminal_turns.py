@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
 from fake_screen import Screen
-from test_terminal_repl import CTRL_C, CTRL_D, ENTER, chat_with, interrupt, screen, type_into
+from test_terminal_repl import CTRL_C, CTRL_D, ENTER, answering, chat_with, interrupt, screen, type_into
 
-from minichat.conversation import Conversation
+from minichat.conversation import EMBEDDED, Conversation
 from minichat.engine.types import Sampling
 from minichat.sessions import Sessions
 from minichat.template.messages import Call, Message
-from minichat.template.pieces import Control, Text, Tokens
+from minichat.template.pieces import Control, Piece, Text, Tokens
+from minichat.template.tools import Tool
 from minichat.terminal.chat import Chat
 from quant.errors import EngineError
 
@@ -246,3 +248,53 @@ def test_a_conversation_of_another_family_can_be_counted(screen: Screen) -> None
     chat.conversation = Conversation(None)
     type_into(screen, chat, f"a{ENTER}/context{ENTER}{CTRL_D}")
     assert " ".join(screen.text()).count("of 4,096 tokens") == 1
+
+
+def test_a_context_that_is_nearly_full_is_counted_too(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], ["3"], limit=18))
+    type_into(screen, chat, "".join(f"{key}{ENTER}" for key in ("a", "b", "c", "/context")) + CTRL_D)
+    assert screen.text()[-5].split() == ["TURN", "TOKENS", "QUESTION"]
+    assert [row.split() for row in screen.text()[-4:-1]] == [
+        ["1", "5", "a", "would", "be", "dropped", "first"],
+        ["2", "5", "b", "would", "be", "dropped", "first"],
+        ["3", "5", "c"],
+    ]
+
+
+def test_room_is_made_for_an_answer_that_goes_on(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, "d")
+    chat = chat_with(FakeEngine(["1"], ["2", "3"], [" and more"], limit=10))
+    chat.max_tokens = 1
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/set max-tokens 9{ENTER}/continue{ENTER}{CTRL_D}")
+    assert "(dropped the oldest turn)" in " ".join(screen.text())
+    assert contents(chat) == ["b", "2 and more"]
+
+
+def test_after_a_larger_context_the_template_is_asked_of_the_engine_that_is_there(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, "e")
+    small, large = FakeEngine(["1"], limit=3), FakeEngine(["2"], limit=6)
+    small.apply_template = answering_only_while_open(small)  # type: ignore[method-assign]
+    chat = chat_with(small, large, template_of=lambda _: EMBEDDED)
+    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
+    assert contents(chat) == ["a", "1", "b", "2"]
+
+
+def answering_only_while_open(engine: FakeEngine) -> Callable[..., list[Piece]]:
+    apply_template = engine.apply_template
+
+    def apply(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
+        if engine.closed:
+            raise EngineError("the engine died: it was closed")
+        return apply_template(messages, tools)
+
+    return apply
+
+
+def test_an_answer_of_another_family_is_lengthened_as_it_stood(screen: Screen) -> None:
+    engine = FakeEngine(["One, tw"], ["o."])
+    chat = chat_with(engine, template_of=lambda _: EMBEDDED)
+    type_into(screen, chat, f"Count{ENTER}/continue{ENTER}{CTRL_D}")
+    assert engine.prompts[1] == [*engine.prompts[0], Tokens(tuple(map(ord, "One, tw")))]
+    assert contents(chat) == ["Count", "One, two."]

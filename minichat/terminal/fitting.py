@@ -23,7 +23,7 @@ from minichat.terminal.progress import StatusLine
 from quant.errors import ContextError, MinichatError, UsageError
 
 if TYPE_CHECKING:
-    from minichat.conversation import Turn
+    from minichat.conversation import Conversation, Turn
     from minichat.engine.types import ModelInfo
     from minichat.terminal.chat import Chat
 
@@ -61,10 +61,14 @@ def make_room(chat: Chat, info: ModelInfo, room: int) -> None:
             raise ContextError(f"the prompt needs {needed:,} tokens, and the context holds {ctx:,}: {why}")
 
 
-def prompt_tokens(chat: Chat) -> int:
-    """The length of the prompt as it stands; behind an answer, of that with the next, empty message."""
-    talk = chat.conversation
-    if talk.template is not None and talk.messages[-1].role == "assistant":
+def prompt_tokens(chat: Chat, conversation: Conversation | None = None) -> int:
+    """The length of the prompt as it stands, or would with another conversation.
+
+    Behind an answer, unless that is being lengthened, of the prompt with the next, empty message.
+    """
+    talk = conversation or chat.conversation
+    last = talk.messages[-1]
+    if talk.template is not None and last.role == "assistant" and not last.prefix:
         talk = replace(talk, messages=[*talk.messages, Message("user", "")])
     return len(chat.engine.tokenize(talk.pieces())[0])
 
@@ -135,7 +139,7 @@ def _left(chat: Chat, dropped: int) -> int:
     """Tokens of the prompt without its oldest `dropped` turns."""
     less = replace(chat.conversation, messages=list(chat.conversation.messages))
     less.drop(1, dropped)
-    return len(chat.engine.tokenize(less.pieces())[0])
+    return prompt_tokens(chat, less)
 
 
 def _larger(needed: int, ctx: int, most: int) -> int:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from minichat.template.pieces import Piece
     from minichat.terminal.chat import Chat
 
-_ANSWER_TOKENS = 512  # what an answer should have room for, before somebody is asked to make room
+_ANSWER_TOKENS = 512
 _REMARKS = {
     "stop": "(stopped)",
     "length": "(stopped at the limit of max-tokens; /continue goes on)",
@@ -148,16 +148,21 @@ def _answer(chat: Chat, sampling: Sampling) -> Done:
     Where the prompt does not fit, the person is asked which turns may go; ContextError, if none.
     """
     chat.heard.clear()
-    info = ready(chat)
-    room = max(1, min(chat.max_tokens or _ANSWER_TOKENS, info.ctx // 4))
+    room = answer_room(chat, ready(chat))
     while True:
+        info = ready(chat)  # anew: room may have been made by another engine
         try:
             return _stream(chat, chat.conversation.pieces(), sampling, room)
-        except ContextError:  # noqa: PERF203
+        except ContextError:
             if room > 1 and len(chat.conversation.turns()) == 1:
                 room = 1  # nothing could be dropped: a short answer is better than none
             else:
                 make_room(chat, info, room)
+
+
+def answer_room(chat: Chat, info: ModelInfo) -> int:
+    """The tokens that an answer should have, in the context, before somebody is asked to make room."""
+    return max(1, min(chat.max_tokens or _ANSWER_TOKENS, info.ctx // 4))
 
 
 def _stream(chat: Chat, pieces: Sequence[Piece], sampling: Sampling, room: int) -> Done:

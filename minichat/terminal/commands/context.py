@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def _context(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     from minichat.terminal.fitting import prompt_tokens, turn_tokens, turns_to_drop
     from minichat.terminal.tables import print_table
-    from minichat.terminal.turn import ready
+    from minichat.terminal.turn import answer_room, ready
 
     info = ready(chat)
     turns = chat.conversation.turns()
     total = prompt_tokens(chat) if turns else 0
     counts = [turn_tokens(chat, turn) for turn in turns]
-    goes = turns_to_drop(chat, min(512, info.ctx // 4), info.ctx) if total > info.ctx * 3 // 4 else 0
+    goes = turns_to_drop(chat, answer_room(chat, info), info.ctx) if total > info.ctx * 3 // 4 else 0
     rows = [
         [str(turn.number), f"{count:,}", excerpt(chat.conversation.messages[turn.start].text, 40)]
         + (["would be dropped first"] if turn.number <= goes else [""])
