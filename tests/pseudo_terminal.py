@@ -86,8 +86,12 @@ class Screen(pyte.Screen):
 
     def index(self) -> None:
         if self.cursor.y == (self.margins.bottom if self.margins else self.lines - 1) and not self.margins:
-            self.history.append(self._row(0))
+            self.history.append(self.row(0))
         super().index()
+
+    def linefeed(self) -> None:
+        self.buffer[self.cursor.y].goes_on = 0  # type: ignore[attr-defined]
+        super().linefeed()
 
     def erase_in_line(self, how: int = 0, private: bool = False) -> None:
         self.cursor.x = min(self.cursor.x, self.columns - 1)  # after a full row, the cursor is in its last cell
@@ -121,10 +125,8 @@ class Screen(pyte.Screen):
 
     def rows(self) -> list[tuple[Row, bool]]:
         """The scrollback and the screen, down to the cursor or the last row with something in it."""
-        rows = [*self.history, *map(self._row, range(self.lines))]
-        while len(rows) > len(self.history) + self.cursor.y + 1 and not any(
-            cell != self._blank for cell in rows[-1][0]
-        ):
+        rows = [*self.history, *map(self.row, range(self.lines))]
+        while len(rows) > len(self.history) + self.cursor.y + 1 and not rows[-1][0]:
             rows.pop()
         return rows
 
@@ -164,16 +166,13 @@ class Screen(pyte.Screen):
         self.cursor.y, self.cursor.x = max(0, y - top), x
         self.margins = None
 
-    @property
-    def _blank(self) -> Char:
-        return self.default_char
-
-    def _row(self, y: int) -> tuple[Row, bool]:
+    def row(self, y: int) -> tuple[Row, bool]:
         """A row without the blanks at its end; with them, if it goes on in the next one."""
         cells = self.buffer[y]
         goes_on = getattr(cells, "goes_on", 0)  # after so many cells
         row = [cells[x] for x in range(goes_on or self.columns)]
-        while row and row[-1] == self._blank and not goes_on:
+        blank = self.default_char
+        while row and row[-1] == blank and not goes_on:
             row.pop()
         return row, goes_on > 0
 
@@ -327,12 +326,12 @@ class Tty:
         """Whether prompt_toolkit holds the terminal, and the cursor is in a line of its prompt."""
         if BRACKETED_PASTE not in self._screen.mode:
             return False
-        row = _text(self._screen.rows()[len(self._screen.history) + self._screen.cursor.y][0])
+        row = _text(self._screen.row(self._screen.cursor.y)[0])
         return (row + " ").startswith((PROMPT, MORE))
 
     def screen(self) -> list[str]:
         """The rows of the screen, without blanks at their ends."""
-        return [_text(self._screen._row(y)[0]) for y in range(self._screen.lines)]
+        return [_text(self._screen.row(y)[0]) for y in range(self._screen.lines)]
 
     def scrollback(self) -> list[str]:
         """The rows that have left at the top."""

@@ -38,7 +38,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Takes half a second to say it, at the least."""
-    return tape.write(tmp_path_factory.mktemp("tape") / "slow", ANSWER, hidden=512, layers=6)
+    return tape.write(tmp_path_factory.mktemp("tape") / "slow", ANSWER, hidden=512, layers=4)
 
 
 def rendered(columns: int) -> list[str]:
@@ -78,7 +78,7 @@ def test_resized_in_mid_answer(slow: Path) -> None:
     resized = 0
     with Tty("run", slow) as tty:
         tty.prompt()
-        for _ in range(4):
+        for _ in range(3):
             tty.send("Say it")
             while True:
                 tty.rest(rng.uniform(0.06, 0.15))
@@ -90,8 +90,8 @@ def test_resized_in_mid_answer(slow: Path) -> None:
         tty.resize(80, 24)
         tty.rest(0.2)
         shown = answers(tty)
-        assert resized > 3
-        assert len(shown) == 4, tty.text()
+        assert resized >= 3
+        assert len(shown) == 3, tty.text()
         for rows in shown:
             assert words(rows) == words(rendered(80))
 

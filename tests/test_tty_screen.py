@@ -44,6 +44,13 @@ def test_long_rows_are_broken_anew_and_joined_again() -> None:
     assert (found.cursor.x, found.cursor.y, len(found.history)) == (5, 1, 2)
 
 
+def test_a_new_line_ends_a_row_that_was_broken() -> None:
+    found, stream, _ = screen(4, 4)
+    stream.feed("abcdef\x1b[A\rghij\r\nkl")
+    found.resize(4, 8)
+    assert rows(found) == ["ghij", "kl"]
+
+
 def test_wide_characters_are_not_cut_in_two() -> None:
     found, stream, _ = screen(5, 4)
     stream.feed("漢字漢字")
