@@ -15,13 +15,14 @@ from minichat.engine.client import Engine
 from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.tools.toolbox import Toolbox
+from quant.errors import ContextError, EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from minichat.chat import Memory
     from minichat.conversation import Conversation
-    from minichat.engine.types import Done, ModelInfo
+    from minichat.engine.types import Chunk, Done, ModelInfo
     from minichat.models import Model
     from minichat.template.messages import Call
     from minichat.terminal.agreement import Agreement
@@ -45,9 +46,8 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         if options.toolbox is not None:
             check_call_tokens(conversation.template, engine)
         conversation.ask(question)
-        keep = partial(_keep, options.memory, conversation, model.name, info)
-        keep()  # a kill in the middle of the answer must not lose the question
-        one = _One(engine, conversation, options)
+        keep = partial(_keep, options.memory, conversation, model.reference, info)
+        one = _One(engine, conversation, options, keep)
         held = io.StringIO()  # text that may turn out to stand before calls, which a program wants as JSON alone
         try:
             outcome = one.run(held if as_json or one.may_print_calls() else sys.stdout)
@@ -56,6 +56,15 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
                 conversation.messages.append(Message("assistant", stopped.done.text, stopped.done.tokens, cut=True))
             keep()
             _write(stopped, held.getvalue(), model.name, conversation, as_json)
+            raise
+        except (EngineError, SystemExit):  # of an answer that has not ended, the session has what was heard
+            if options.memory.session is not None:
+                options.memory.session.close()
+            raise
+        except ContextError:
+            if conversation.messages[-1].role == "user":  # else no later question would fit behind it
+                del conversation.messages[-1]
+            keep()
             raise
         keep()
         _write(outcome, held.getvalue(), model.name, conversation, as_json)
@@ -95,8 +104,7 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
     conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
     conversation.bos = info.bos
     if (saved := options.memory.saved) is not None:
-        conversation.messages = saved.messages_for(model.name, info.vocabulary)
-        conversation.system = options.system if options.system is not None else saved.system
+        conversation.messages = saved.messages_for(model.reference, info.vocabulary)
     if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
         say(remark, "dim", stream=sys.stderr)
     return conversation
@@ -105,8 +113,10 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
 class _One:
     """The rounds of one question."""
 
-    def __init__(self, engine: Engine, conversation: Conversation, options: RunOptions) -> None:
-        self._engine, self._conversation, self._options = engine, conversation, options
+    def __init__(
+        self, engine: Engine, conversation: Conversation, options: RunOptions, keep: Callable[[], None]
+    ) -> None:
+        self._engine, self._conversation, self._options, self._keep = engine, conversation, options, keep
         self._out: IO[str] = sys.stdout
         self._decided: Agreement | None = None
         self._stopped: Done | None = None
@@ -124,7 +134,11 @@ class _One:
 
         self._out = out
         toolbox = self._runnable()
-        outcome = Rounds(self._conversation, toolbox, self._generate, self._agrees, self._report).run()
+        try:
+            outcome = Rounds(self._conversation, toolbox, self._generate, self._agrees, self._report).run()
+        finally:
+            if self._decided is not None:
+                self._decided.settle()
         if outcome.calls and toolbox is not self._options.toolbox:
             say("not run: nobody is here to agree (--allow-tools agrees beforehand)", "dim", stream=sys.stderr)
         return outcome
@@ -149,6 +163,7 @@ class _One:
         from minichat.terminal.answer import stream_answer
         from minichat.terminal.progress import StatusLine
 
+        self._keep()  # a kill in the middle of the answer must not lose the question
         done, interrupted = stream_answer(
             self._engine,
             conversation.pieces(),
@@ -157,12 +172,18 @@ class _One:
             self._out,
             StatusLine(sys.stderr, plain=self._options.plain),
             grammar=self._options.form.grammar,
+            heard=self._hear,
             plain=self._options.plain,
         )
         if interrupted:
             self._stopped = done
             raise KeyboardInterrupt
         return done
+
+    def _hear(self, chunk: Chunk) -> None:
+        session = self._options.memory.session
+        if session is not None and chunk.kind == "text":
+            session.hear(chunk.text)
 
     def _agrees(self, call: Call, arguments: Mapping[str, Any], command: Sequence[str]) -> bool:
         return self._agreement().agrees(call, arguments, command)

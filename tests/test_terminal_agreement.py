@@ -12,6 +12,7 @@ from minichat.template.messages import Call
 from minichat.terminal import agreement
 from minichat.terminal.agreement import Agreement
 from minichat.tools import functions
+from minichat.tools.calling import Result
 
 CALL = Call("rm", '{"path": "/"}', "abcdefgh1")
 OTHER = Call("ls", "{}", "abcdefgh2")
@@ -127,3 +128,20 @@ def test_a_function_of_a_file_is_named(somebody: None, monkeypatch: pytest.Monke
     decided, _, out = asked(monkeypatch, "n\n")
     decided.agrees(CALL, {}, (*functions.command("--call", Path("tools.py")), "rm"))
     assert f"runs: rm() of {Path('tools.py').absolute()}\n" in out.getvalue()
+
+
+def test_a_call_that_runs_is_seen_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    out = Tty()
+    agreement = Agreement(allow_all=True, stream=out)
+    assert agreement.agrees(CALL, {}, ["/bin/sleep"])
+    assert out.getvalue().endswith("\r\x1b[2m  running\x1b[0m\x1b[K")
+    agreement.report(CALL, Result("slept", failed=False))
+    assert "\x1b[K\r\x1b[K\x1b[2m  slept" in out.getvalue()
+    assert agreement.agrees(CALL, {}, ["/bin/sleep"])
+    agreement.settle()
+    assert out.getvalue().endswith("running\x1b[0m\x1b[K\r\x1b[K")

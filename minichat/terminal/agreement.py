@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from minichat.terminal.ask import can_ask, drop_typed_ahead, read_line
 from minichat.terminal.output import say, write
+from minichat.terminal.progress import StatusLine
 from minichat.terminal.sanitize import clean_line
 
 if TYPE_CHECKING:
@@ -45,16 +46,26 @@ class Agreement:
         self._allow_all = allow_all
         self._stream = stream or sys.stderr
         self._decided: dict[str, bool] = {}
+        self._status = StatusLine(self._stream)
 
     def agrees(self, call: Call, arguments: Mapping[str, Any], command: Sequence[str]) -> bool:
-        """Whether the call may run; asks if it has not been decided. KeyboardInterrupt (Ctrl-C) is passed on."""
+        """Whether the call may run; asks if it has not been decided. KeyboardInterrupt (Ctrl-C) is passed on.
+
+        From a yes until `report`, or `settle`, a status says that the call is running.
+        """
         self.show(call.name, json.dumps(arguments, ensure_ascii=False), command)
         decided = True if self._allow_all else self._decided.get(call.name)
         if decided is None:
             decided = self._ask(call.name)
-        if not decided:
+        if decided:
+            self._status.show(f"{_INDENT}running")
+        else:
             say(f"{_INDENT}not run", "dim", stream=self._stream)
         return decided
+
+    def settle(self) -> None:
+        """Nothing is running any more."""
+        self._status.clear()
 
     def show(self, name: str, arguments: str, command: Sequence[str] = ()) -> None:
         """The call, whole: what cannot be seen cannot be agreed to."""
@@ -77,6 +88,7 @@ class Agreement:
 
     def report(self, call: Call, result: Result) -> None:  # noqa: ARG002
         """Shows how a call that was run ended, shortly: the model gets all of it."""
+        self.settle()
         line = clean_line(" ".join(result.text[:_MAX_SHOWN].split()))
         say(f"{_INDENT}{line or '(no output)'}{'…' * (len(result.text) > _MAX_SHOWN)}", "dim", stream=self._stream)
 

@@ -128,6 +128,7 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> Non
             before = list(conversation.messages)
         raise
     finally:
+        agreement.settle()
         last = conversation.messages[-1].role if conversation.messages else ""
         if not (last == "assistant" or (last == "tool" and has_run)):
             conversation.messages[:] = before
