@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Memory:
     """session: where the conversation is kept; None: a chat gets a new one, one answer is not kept.
-    saved: the one that goes on. private: nothing is written, the history of the prompt neither.
+    saved: the one that goes on; its system prompt is one of the choices that `RunOptions.system` comes of.
+    private: nothing is written, the history of the prompt neither.
     """
 
     session: Session | None = None
@@ -108,7 +109,7 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
     if memory.saved is not None:
         from minichat.terminal.resuming import resume
 
-        resume(talk, memory.saved, keep_system=options.system is not None)
+        resume(talk, memory.saved, keep_system=True)  # the choices have weighed it
     run_repl(talk)
 
 

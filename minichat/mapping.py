@@ -204,7 +204,7 @@ def _made_with(model: Model, prompt: LinePrompt, options: RunOptions) -> dict[st
     sampling = {key.replace("_", "-"): value for key, value in asdict(options.sampling).items()}
     grammar = hashlib.sha256((options.form.grammar or "").encode()).hexdigest()[:16]
     return {
-        "model": model.name if model.manifest is not None else str(model.path.absolute()),
+        "model": model.reference,
         "prompt": prompt.text,
         "system": options.system,
         "template": options.template,

@@ -38,6 +38,11 @@ class Model:
     path: Path
     manifest: Manifest | None = None
 
+    @property
+    def reference(self) -> str:
+        """What leads to the same model again, from any folder."""
+        return self.name if self.manifest is not None else str(self.path.absolute())
+
 
 def resolve(text: str, store: Store, show_work: ShowWork, fetch: Fetch | None = None) -> Model:
     """The model that `text` names; a checkpoint is converted first, with `show_work` showing it.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from program import fails, minichat
 
+from minichat.sessions import Sessions
 from minichat.settings_editing import BEGINNING, edit_settings
 from minichat.settings_file import parse_settings
 from quant.errors import DataError, StorageError, UsageError
@@ -145,3 +146,22 @@ def test_a_file_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     for path in (tmp_path / "file" / "config.toml", tmp_path / "link"):
         with pytest.raises(StorageError, match=str(path)):
             edit_settings(path, {"EDITOR": "true"})
+
+
+def test_a_session_goes_on_with_its_own_model_and_system_prompt(
+    home: Path, small_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small_gguf.parent)
+    short = ("--max-tokens", "3")
+    for options in (("--session", "own", "--system", "Mine."), ("--session", "none")):
+        assert minichat("run", f"./{small_gguf.name}", "a b", *options, *short).returncode == 0
+    (home / "minichat" / "config.toml").write_text(
+        '[defaults]\nsystem = "Theirs."\nprivate = true\n[personas.you]\nsystem = "Yours."\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    kept = Sessions(home / "minichat" / "sessions")
+    for name, options, system in (("own", (), "Mine."), ("none", (), None), ("own", ("--as", "you"), "Yours.")):
+        done = minichat("run", "and now", "--session", name, *options, *short)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert kept.read(name).system == system
+    assert len(kept.read("own").messages) == 6

@@ -13,14 +13,15 @@ import pytest
 from fake_engine import FakeEngine
 
 from minichat import formats, oneshot
-from minichat.chat import RunOptions
+from minichat.chat import Memory, RunOptions
 from minichat.engine.types import Chunk, Sampling
 from minichat.models import Model
+from minichat.sessions import Sessions
 from minichat.template.pieces import Control, Text
 from minichat.template.tools import Tool
 from minichat.terminal import ask
 from minichat.tools.toolbox import Toolbox
-from quant.errors import DataError, GgufError, ToolError, UsageError
+from quant.errors import ContextError, DataError, EngineError, GgufError, ToolError, UsageError
 
 MODEL = Model("mine", Path("mine.gguf"))
 DOUBLE = Tool("double", "", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
@@ -207,3 +208,32 @@ def test_a_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert json.loads(capsys.readouterr().out) == {"age": 36}
     with pytest.raises(DataError, match="does not fit"):  # what a grammar does not let through
         answer(monkeypatch, FakeEngine(['{"age": "36"}']), RunOptions(form=form))
+
+
+def kept(tmp_path: Path) -> tuple[Sessions, Memory]:
+    sessions = Sessions(tmp_path / "sessions")
+    return sessions, Memory(*sessions.open_or_new("s"))
+
+
+def test_a_question_that_does_not_fit_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, memory = kept(tmp_path)
+    answer(monkeypatch, FakeEngine(["42."]), RunOptions(memory=memory))
+    assert memory.session is not None
+    memory.session.close()
+    memory = Memory(*sessions.open("s"))
+    with pytest.raises(ContextError):
+        answer(monkeypatch, FakeEngine(limit=3), RunOptions(memory=memory))
+    assert [message.text for message in sessions.read("s").messages] == ["Twice 21?", "42."]
+
+
+@pytest.mark.parametrize("end", [EngineError("the engine died: SIGSEGV"), SystemExit(143)])
+def test_what_came_of_an_answer_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException) -> None:
+    def fall() -> None:
+        raise end
+
+    sessions, memory = kept(tmp_path)
+    with pytest.raises(type(end)):
+        answer(monkeypatch, FakeEngine(["It", " is", fall]), RunOptions(memory=memory))
+    saved = sessions.read("s")
+    assert [message.text for message in saved.messages] == ["Twice 21?", "It is"]
+    assert saved.cut

@@ -127,7 +127,10 @@ def run(
     settings = load_settings()
     choices = Choices(settings, persona, given, os.environ)
     chosen = choices.chosen()
-    memory = open_memory(continues, session, bool(chosen["private"].value))
+    goes_on = continues or session is not None  # which says more than a setting that keeps nothing
+    memory = open_memory(continues, session, private or (bool(chosen["private"].value) and not goes_on))
+    if memory.saved is not None:
+        choices = replace(choices, saved={"system": memory.saved.system or ""})
     default = memory.saved.model if memory.saved is not None and memory.saved.model else settings.model_for(persona)
     model, prompt = model_and_prompt(model, prompt, default)
     answer_form = _early_form(chosen, schema, prompt)

@@ -97,8 +97,13 @@ class Chat:
             if self.session is not None:
                 self.session.hear(chunk.text)
 
+    @property
+    def model_reference(self) -> str:
+        """What leads to the chat's model again, from any folder."""
+        return self.choices.model.reference if self.choices.model is not None else self.model_name
+
     def save(self) -> None:
         """Brings what is on the disk of this conversation up to date."""
         if self.session is not None:
             vocabulary = self.info.vocabulary if self.info is not None else None
-            self.session.save(self.conversation, self.model_name, vocabulary)
+            self.session.save(self.conversation, self.model_reference, vocabulary)

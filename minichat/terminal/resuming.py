@@ -24,12 +24,12 @@ def resume(chat: Chat, saved: Saved, *, keep_system: bool = False) -> None:
     """
     conversation = chat.conversation
     vocabulary = chat.info.vocabulary if chat.info is not None else None
-    conversation.messages[:] = saved.messages_for(chat.model_name, vocabulary)
+    conversation.messages[:] = saved.messages_for(chat.model_reference, vocabulary)
     if not keep_system:
         conversation.system = saved.system
     chat.stats = None
     chat.last_prompt = []
-    show_opened(saved, chat.model_name)
+    show_opened(saved, chat.model_reference)
 
 
 def show_opened(saved: Saved, model: str) -> None:
