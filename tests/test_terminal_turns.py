@@ -298,3 +298,10 @@ def test_an_answer_of_another_family_is_lengthened_as_it_stood(screen: Screen) -
     type_into(screen, chat, f"Count{ENTER}/continue{ENTER}{CTRL_D}")
     assert engine.prompts[1] == [*engine.prompts[0], Tokens(tuple(map(ord, "One, tw")))]
     assert contents(chat) == ["Count", "One, two."]
+
+
+def test_retry_says_why_the_answer_is_the_same_again(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"], ["1"]))
+    chat.sampling = Sampling(temperature=0)
+    type_into(screen, chat, f"a{ENTER}/retry{ENTER}{CTRL_D}")
+    assert "at temperature 0 the answer is the same every time" in " ".join(screen.text())

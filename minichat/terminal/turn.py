@@ -14,6 +14,7 @@ from minichat.saved import without_tokens
 from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.terminal.answer import stream_answer, wait_loaded
+from minichat.terminal.chosen import settings_in
 from minichat.terminal.fitting import make_room
 from minichat.terminal.output import say
 from minichat.terminal.progress import StatusLine
@@ -192,7 +193,7 @@ def _stream(chat: Chat, pieces: Sequence[Piece], sampling: Sampling, room: int) 
 def _other_seed(chat: Chat) -> Sampling:
     """The chat's sampling, with a seed that is not the last one."""
     sampling = chat.sampling
-    if sampling.temperature == 0:
+    if settings_in(chat)["temperature"].value == 0:
         say("(at temperature 0 the answer is the same every time: /set temperature)", "dim")
     if sampling.seed is None:
         return sampling
