@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from quant.errors import StorageError, UsageError
@@ -32,23 +33,23 @@ def edit(text: str) -> str:
     return edited.replace("\r\n", "\n").removesuffix("\n")
 
 
-def open_editor(path: Path) -> None:
+def open_editor(path: Path, environ: Mapping[str, str] = os.environ) -> None:
     """Blocks until the editor ends, which has the terminal for itself.
 
     Raises UsageError if there is no editor, or if it ends with an error.
     """
-    command = _command()
+    command = _command(environ)
     try:
         code = subprocess.run([*command, os.fspath(path)], check=False).returncode
     except OSError as error:
         raise UsageError(f"the editor {command[0]} cannot be started: {error.strerror or error}") from error
     if code:
-        raise UsageError(f"the editor {command[0]} ended with exit code {code}: the text is as it was")
+        raise UsageError(f"the editor {command[0]} ended with the exit code {code}")
 
 
-def _command() -> list[str]:
+def _command(environ: Mapping[str, str]) -> list[str]:
     """The editor and its arguments."""
-    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    chosen = environ.get("VISUAL") or environ.get("EDITOR") or ""
     try:
         words = shlex.split(chosen, posix=sys.platform != "win32")
     except ValueError as error:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from minichat.editor import open_editor
 from minichat.folders import make_folder
 from minichat.settings_file import load_settings
-from quant.errors import StorageError, UsageError
+from quant.errors import StorageError
 
-_EDITORS = ("nano", "vim", "vi", "notepad")  # where nobody has said which
 BEGINNING = """\
 # minichat's settings. `minichat config` shows what holds, and where it comes from.
 
@@ -37,7 +33,6 @@ def edit_settings(path: Path, environ: Mapping[str, str]) -> None:
     Raises UsageError where there is no editor, StorageError for a file that cannot be made, DataError if there is a
     fault in it afterwards.
     """
-    command = _editor(environ)
     try:
         make_folder(path.parent)
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
@@ -47,25 +42,5 @@ def edit_settings(path: Path, environ: Mapping[str, str]) -> None:
             raise StorageError(f"{path} is a link to a file that is not there") from None
     except OSError as error:
         raise StorageError(f"{path}: cannot make it: {error.strerror or error}") from error
-    try:
-        code = subprocess.run([*command, str(path)], check=False).returncode
-    except OSError as error:
-        raise UsageError(f"the editor {command[0]} cannot be started: {error.strerror or error}") from error
-    if code != 0:
-        raise UsageError(f"{command[0]} ended with the exit code {code}")
+    open_editor(path, environ)
     load_settings(path)
-
-
-def _editor(environ: Mapping[str, str]) -> list[str]:
-    named = environ.get("VISUAL") or environ.get("EDITOR")
-    if named:
-        try:
-            words = shlex.split(named, posix=sys.platform != "win32")
-        except ValueError as error:
-            raise UsageError(f"$EDITOR is no command: {error}") from error
-        if words:
-            return words
-    found = next((found for editor in _EDITORS if (found := shutil.which(editor))), None)
-    if found is None:
-        raise UsageError("no editor was found: set $EDITOR, or edit the file that `minichat config --path` names")
-    return [found]
