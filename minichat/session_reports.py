@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minichat.terminal import tables
@@ -39,7 +40,7 @@ def show_sessions(
             f"{one.name} *" if one.name == current else one.name,
             format_ago(one.used),
             str(one.turns) if one.problem is None else "?",
-            one.model,
+            Path(one.model).name if Path(one.model).is_absolute() else one.model,
         )
         for one in shown
     ]

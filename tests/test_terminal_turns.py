@@ -11,13 +11,17 @@ from fake_engine import FakeEngine
 from fake_screen import Screen
 from test_terminal_repl import CTRL_C, CTRL_D, ENTER, answering, chat_with, interrupt, screen, type_into
 
+from minichat import formats
 from minichat.conversation import EMBEDDED, Conversation
-from minichat.engine.types import Sampling
+from minichat.engine.types import Chunk, Sampling
 from minichat.sessions import Sessions
 from minichat.template.messages import Call, Message
 from minichat.template.pieces import Control, Piece, Text, Tokens
 from minichat.template.tools import Tool
+from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
+from minichat.tools.rounds import INTERRUPTED
+from minichat.tools.toolbox import Toolbox
 from quant.errors import EngineError
 
 __all__ = ["screen"]
@@ -305,3 +309,34 @@ def test_retry_says_why_the_answer_is_the_same_again(screen: Screen) -> None:
     chat.sampling = Sampling(temperature=0)
     type_into(screen, chat, f"a{ENTER}/retry{ENTER}{CTRL_D}")
     assert "at temperature 0 the answer is the same every time" in " ".join(screen.text())
+
+
+def test_json_is_not_gone_on_with(screen: Screen) -> None:
+    engine = FakeEngine(['{"a": 1', "never"])
+    chat = chat_with(engine, form=formats.any_object(), max_tokens=7)
+    type_into(screen, chat, f"a{ENTER}/continue{ENTER}{CTRL_D}")
+    shown = " ".join(screen.text())
+    assert "(stopped at the limit of max-tokens: /set max-tokens, then /retry)" in shown
+    assert "JSON cannot be gone on with" in shown
+    assert len(engine.prompts) == 1
+    assert contents(chat) == ["a", '{"a": 1']
+
+
+def test_a_number_that_no_turn_has(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"]))
+    type_into(screen, chat, f"a{ENTER}/drop {'1' * 5000}{ENTER}{CTRL_D}")
+    assert "is no turn: 1 to 1" in " ".join(screen.text())
+
+
+def test_what_came_before_a_call_is_kept_once_when_the_window_closes_behind_it(screen: Screen, tmp_path: Path) -> None:
+    class Closing(Agreement):
+        def agrees(self, *_: object) -> bool:
+            raise SystemExit(129)
+
+    call = '[{"name": "look", "arguments": {}, "id": "a1b2c3d4e"}]'
+    engine = FakeEngine(["Let me look.", Control("[TOOL_CALLS]"), Chunk(call, "call")])
+    toolbox = Toolbox((Tool("look", "", {}),), {"look": ("true",)}, tmp_path)
+    chat = chat_with(engine, toolbox=toolbox, agreement=Closing())
+    with pytest.raises(SystemExit):
+        type_into(screen, chat, f"a{ENTER}")
+    assert contents(chat) == ["a", "Let me look.", INTERRUPTED]

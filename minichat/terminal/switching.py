@@ -61,7 +61,7 @@ def switch_model(chat: Chat, name: str) -> None:
 def _loaded(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:
     """An engine with the new model. Where the two do not go together, the old one is ended; `undo` brings it back."""
     try:
-        return _started(opened, load, undo)
+        return _started(chat, opened, load, undo)
     except (EngineError, GgufError) as error:
         is_for_memory = isinstance(error, EngineError) or re.search("alloc|memory", str(error))
         if chat.info is None or not is_for_memory:  # without info, the old model takes no memory yet
@@ -69,13 +69,13 @@ def _loaded(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> t
         say(f"({error}; once more, without {chat.model_name} in memory)", "dim")
     undo.callback(chat.restart)
     chat.engine.close()
-    return _started(opened, load, undo)
+    return _started(chat, opened, load, undo)
 
 
-def _started(opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:
+def _started(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:
     engine = opened.open_engine(load)
     try:
-        info = wait_loaded(engine, StatusLine(sys.stdout))
+        info = wait_loaded(engine, StatusLine(sys.stdout, plain=chat.plain))
     except BaseException:
         engine.close()  # at once: another try needs its memory
         raise

@@ -65,6 +65,8 @@ def lengthen(chat: Chat) -> None:
     old = chat.conversation.open_answer()
     if old is None:
         raise UsageError("there is no answer to go on with: /retry asks the last question again")
+    if chat.form.grammar:
+        raise UsageError("JSON cannot be gone on with, only begun: /set max-tokens, then /retry; or /format text")
     messages = chat.conversation.messages
     chat.save()
     messages[-1] = replace(old, prefix=True)
@@ -80,7 +82,7 @@ def lengthen(chat: Chat) -> None:
         messages[-1] = joined
     if not done.tokens and done.reason == "eos":
         say("(the model has nothing to add)", "dim")
-    _remark(done)
+    _remark(chat, done)
 
 
 def ready(chat: Chat) -> ModelInfo:
@@ -117,7 +119,9 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> Non
 
     def generate(_: Conversation) -> Done:
         chat.save()  # a kill in the middle of the answer must not lose the question
-        return _answer(chat, sampling)
+        done = _answer(chat, sampling)
+        chat.heard.clear()  # from here on it is in the conversation
+        return done
 
     rounds = Rounds(conversation, chat.toolbox, generate, agrees, agreement.report, agreement.result_of)
     try:
@@ -135,11 +139,13 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> Non
             conversation.messages[:] = before
     if outcome.done.reason != "eos" and conversation.messages and conversation.messages[-1].role == "assistant":
         conversation.messages[-1] = replace(conversation.messages[-1], cut=True)
-    _remark(outcome.done)
+    _remark(chat, outcome.done)
 
 
-def _remark(done: Done) -> None:
-    if done.reason != "eos":
+def _remark(chat: Chat, done: Done) -> None:
+    if done.reason == "length" and chat.form.grammar:
+        say("(stopped at the limit of max-tokens: /set max-tokens, then /retry)", "dim")
+    elif done.reason != "eos":
         say(_REMARKS[done.reason], "dim")
     say("")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from minichat.terminal.chat import Chat
 
+_MAX_DIGITS = 9
 _SHOWN = 60  # characters of a message that say which one it is
 
 
@@ -26,7 +27,7 @@ def turn_of(chat: Chat, argument: str) -> Turn:
         raise UsageError("nothing has been said yet")
     if not argument:
         return turns[-1]
-    if not argument.isdecimal() or not 1 <= int(argument) <= len(turns):
+    if not argument.isdecimal() or len(argument) > _MAX_DIGITS or not 1 <= int(argument) <= len(turns):
         raise UsageError(f"{argument[:20]!r} is no turn: 1 to {len(turns)} (/context lists them)")
     return turns[int(argument) - 1]
 
