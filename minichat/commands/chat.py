@@ -70,7 +70,7 @@ def run(
         typer.Argument(metavar="MODEL", help="As above; may be left out with --continue, or where settings name one."),
     ] = None,
     prompt: Annotated[
-        str | None, typer.Argument(metavar="[PROMPT]", help="One question, one answer. `-` reads standard input.")
+        str | None, typer.Argument(metavar="PROMPT", help="One question, one answer. `-` reads standard input.")
     ] = None,
     continues: Annotated[bool, typer.Option("-c", "--continue", help="Go on with the last session.")] = False,
     session: Annotated[
