@@ -18,6 +18,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from minichat.commands.choosing import open_model
 from minichat.conversation import Conversation
 from minichat.engine.types import Chunk, Sampling, Stats
 from minichat.template.messages import Message
@@ -514,3 +515,12 @@ def test_format_holds_the_answers_to_a_form(screen: Screen, tmp_path: Path) -> N
     assert any("nowhere.json" in line and line.startswith("minichat:") for line in shown)
     assert shown[-1] == "x"
     assert [grammar is None for grammar in engine.grammars] == [False, False, True]
+
+
+@pytest.mark.parametrize("command", ["/export", "/format", "/model", "/load", "/save"])
+def test_a_name_that_no_file_can_have_does_not_end_the_chat(screen: Screen, command: str) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"]))
+    chat.open_model = open_model
+    type_into(screen, chat, f"a{ENTER}{command} ./{'x' * 300}.md{ENTER}b{ENTER}{CTRL_D}")
+    assert any(row.startswith("minichat: ") for row in screen.text())
+    assert [m.text for m in chat.conversation.messages] == ["a", "1", "b", "2"]

@@ -68,6 +68,11 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
             raise  # this file will not load at a second try either
         print_error(str(error), sys.stdout)
         say("")
+    except OSError as error:
+        if error.filename is None:  # of the terminal, not of a file that was named
+            raise
+        print_error(f"{error.filename}: {error.strerror}", sys.stdout)
+        say("")
     return True
 
 
