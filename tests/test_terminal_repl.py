@@ -28,6 +28,7 @@ from minichat.terminal import commands
 from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
 from minichat.terminal.history import open_history
+from minichat.terminal.prompt import Prompt
 from minichat.terminal.repl import run_repl
 from minichat.terminal.toolbar import toolbar_text
 from minichat.tools.toolbox import Toolbox
@@ -524,3 +525,21 @@ def test_a_name_that_no_file_can_have_does_not_end_the_chat(screen: Screen, comm
     type_into(screen, chat, f"a{ENTER}{command} ./{'x' * 300}.md{ENTER}b{ENTER}{CTRL_D}")
     assert any(row.startswith("minichat: ") for row in screen.text())
     assert [m.text for m in chat.conversation.messages] == ["a", "1", "b", "2"]
+
+
+def test_a_ctrl_c_before_the_prompt_is_there_leaves_what_is_edited(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], ["3"]))
+    read, drafts = Prompt.read, []
+
+    def reading(prompt: Prompt, draft: str = "") -> str:
+        drafts.append(draft)
+        if drafts.count("a") == 1 and draft:
+            raise KeyboardInterrupt
+        return read(prompt, draft)
+
+    monkeypatch.setattr(Prompt, "read", reading)
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/edit 1{ENTER}x{ENTER}{CTRL_D}")
+    assert drafts == ["", "", "", "a", "a", ""]
+    assert [m.text for m in chat.conversation.messages] == ["ax", "3"]

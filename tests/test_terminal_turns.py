@@ -247,11 +247,16 @@ def test_turns_too_long_for_one_prompt_are_summarised_in_parts(screen: Screen, m
     assert len(contents(chat)) == 2
 
 
-def test_a_conversation_of_another_family_can_be_counted(screen: Screen) -> None:
-    chat = chat_with(FakeEngine(["1"]), template_of=lambda _: None)
+def test_what_a_base_model_continues_can_be_counted_and_is_not_summarised(screen: Screen) -> None:
+    engine = FakeEngine(["1"], ["2"])
+    chat = chat_with(engine, template_of=lambda _: None)
     chat.conversation = Conversation(None)
-    type_into(screen, chat, f"a{ENTER}/context{ENTER}{CTRL_D}")
-    assert " ".join(screen.text()).count("of 4,096 tokens") == 1
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/context{ENTER}/compact{ENTER}{CTRL_D}")
+    shown = " ".join(screen.text())
+    assert [row.split() for row in screen.text()[5:7]] == [["1", "2", "a"], ["2", "2", "b"]]
+    assert "5 of 4,096 tokens" in shown
+    assert "a base model goes on with a text" in shown
+    assert contents(chat) == ["a", "1", "b", "2"]
 
 
 def test_a_context_that_is_nearly_full_is_counted_too(screen: Screen) -> None:

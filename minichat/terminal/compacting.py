@@ -27,11 +27,13 @@ _SHARE = 4  # a summary takes at most this part of the context
 
 
 def compact(chat: Chat, count: int) -> None:
-    """Puts a summary in the place of the oldest `count` turns. Raises UsageError if the model wrote none.
+    """Puts a summary in the place of the oldest `count` turns. Raises UsageError without one.
 
     Turns that are too long for one prompt are summarised in parts, each with the summary of those before.
     """
     conversation = chat.conversation
+    if conversation.template is None:
+        raise UsageError("a base model goes on with a text and summarises none: /drop leaves turns out")
     turns = conversation.turns()
     end = turns[count - 1].end
     rest = list(conversation.messages[end:])

@@ -40,7 +40,7 @@ def make_room(chat: Chat, info: ModelInfo, room: int) -> None:
     turns = f"the oldest {oldest} turns" if oldest > 1 else "the oldest turn"
     offers = {
         "d": f"drop {turns}" if oldest else "",
-        "c": f"compact {'them' if oldest > 1 else 'it'} to a summary" if oldest else "",
+        "c": f"compact {'them' if oldest > 1 else 'it'} to a summary" if oldest and chat.conversation.template else "",
         "e": f"enlarge the context to {larger:,} tokens" if larger else "",
     }
     offers = {key: offer for key, offer in offers.items() if offer}
@@ -76,14 +76,16 @@ def prompt_tokens(chat: Chat, conversation: Conversation | None = None) -> int:
 def turn_tokens(chat: Chat, turn: Turn) -> int:
     """What a turn takes in the prompt: what it takes alone, without a system prompt, tools and the beginning."""
     messages = list(chat.conversation.messages[turn.start : turn.end])
-    is_mistral = chat.conversation.template not in (None, EMBEDDED)
+    template = chat.conversation.template
+    is_mistral = template not in (None, EMBEDDED)
+    has_bos = is_mistral or (template is None and chat.conversation.bos is not None)
     is_closed = is_mistral and messages[-1].role == "assistant"
     if is_closed:
         messages[-1] = replace(messages[-1], prefix=True)  # else it could not stand at a prompt's end
         if len(messages) == 1:
             messages.insert(0, Message("user", ""))
     alone = replace(chat.conversation, system=None, tools=(), messages=messages)
-    return len(chat.engine.tokenize(alone.pieces())[0]) - is_mistral + is_closed  # the BOS, and the end of the answer
+    return len(chat.engine.tokenize(alone.pieces())[0]) - has_bos + is_closed  # the end of the answer
 
 
 def enlarge(chat: Chat, ctx: int) -> None:

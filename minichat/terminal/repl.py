@@ -53,6 +53,7 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
     except EOFError:
         return False
     except KeyboardInterrupt:  # a signal that came between two prompts
+        chat.draft = draft  # what is edited has not been given up
         return True
     at, chat.editing = chat.editing, None
     command = commands.parse(text)
