@@ -104,7 +104,11 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
     conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
     conversation.bos = info.bos
     if (saved := options.memory.saved) is not None:
+        from minichat.session_reports import describe_faults
+
         conversation.messages = saved.messages_for(model.reference, info.vocabulary)
+        for line in describe_faults(saved):
+            say(line, "dim", stream=sys.stderr)
     if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
         say(remark, "dim", stream=sys.stderr)
     return conversation

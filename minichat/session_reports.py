@@ -79,10 +79,7 @@ def describe_opened(saved: Saved, model: str) -> Iterator[str]:
     >>> list(describe_opened(Saved("work-2", "demo", None, None, None, "Hi", forked_from="work"), "demo"))
     ['(work is open elsewhere, or cannot be written: this is a copy, work-2)', '(session work-2, 0 turns)']
     """
-    if saved.forked_from is not None:
-        yield f"({saved.forked_from} is open elsewhere, or cannot be written: this is a copy, {saved.name})"
-    if saved.damaged_line is not None:
-        yield f"(its file is damaged at line {saved.damaged_line}: the conversation is here as it was before that)"
+    yield from describe_faults(saved)
     turns = sum(message.role == "user" for message in saved.messages)
     yield f"(session {saved.name}, {turns} turn{'s' * (turns != 1)})"
     if saved.model and saved.model != model:
@@ -91,6 +88,14 @@ def describe_opened(saved: Saved, model: str) -> Iterator[str]:
         yield "(the last answer was cut off: /continue goes on with it, /retry asks again)"
     elif saved.messages and saved.messages[-1].role == "user":
         yield "(the last question has no answer yet: /retry asks it again)"
+
+
+def describe_faults(saved: Saved) -> Iterator[str]:
+    """Why a session that was opened is not the one that was asked for, or not all of it, a line each."""
+    if saved.forked_from is not None:
+        yield f"({saved.forked_from} is open elsewhere, or cannot be written: this is a copy, {saved.name})"
+    if saved.damaged_line is not None:
+        yield f"(its file is damaged at line {saved.damaged_line}: the conversation is here as it was before that)"
 
 
 def _title_room(facts: Sequence[Sequence[str]]) -> int:

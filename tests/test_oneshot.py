@@ -237,3 +237,15 @@ def test_what_came_of_an_answer_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     saved = sessions.read("s")
     assert [message.text for message in saved.messages] == ["Twice 21?", "It is"]
     assert saved.cut
+
+
+def test_a_session_that_is_open_elsewhere_is_copied_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sessions, memory = kept(tmp_path)
+    answer(monkeypatch, FakeEngine(["42."]), RunOptions(memory=memory))
+    assert capsys.readouterr().err == ""
+    answer(monkeypatch, FakeEngine(["Still 42."]), RunOptions(memory=Memory(*sessions.open("s"))))
+    assert "s is open elsewhere, or cannot be written: this is a copy, s-2" in capsys.readouterr().err
+    assert [message.text for message in sessions.read("s").messages] == ["Twice 21?", "42."]
+    assert len(sessions.read("s-2").messages) == 4
