@@ -41,7 +41,7 @@ class Saved:
         own = self.vocabulary
         if self.model != model or own is None or vocabulary not in (None, own):
             return without_tokens(self.messages)
-        return [one if max(one.tokens or (), default=0) < own else replace(one, tokens=None) for one in self.messages]
+        return [one if max(one.tokens or (), default=0) < own else _without_tokens(one) for one in self.messages]
 
 
 def without_tokens(messages: Sequence[Message]) -> list[Message]:
@@ -50,7 +50,12 @@ def without_tokens(messages: Sequence[Message]) -> list[Message]:
     >>> without_tokens([Message("user", "Hi"), Message("assistant", "Hello", (5, 6))])[1].tokens is None
     True
     """
-    return [message if message.tokens is None else replace(message, tokens=None) for message in messages]
+    return [message if message.tokens is None else _without_tokens(message) for message in messages]
+
+
+def _without_tokens(message: Message) -> Message:
+    """An answer that was tokens alone (thoughts that were stopped) gets a sign: no template takes one of nothing."""
+    return replace(message, content=message.content or ("" if message.calls else "…"), tokens=None)
 
 
 def with_partial(messages: Sequence[Message], partial: str) -> list[Message]:

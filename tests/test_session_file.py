@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import pytest
 from random_text import random_text
 
-from minichat.saved import saved, with_partial
+from minichat.saved import saved, with_partial, without_tokens
 from minichat.session_file import (
     Settings,
     State,
@@ -23,6 +23,7 @@ from minichat.session_file import (
     title_of,
 )
 from minichat.session_message import DamagedError, message_value, read_message
+from minichat.template import render
 from minichat.template.messages import Call, ImagePart, Message, TextPart, ThinkPart
 from quant.errors import DataError
 
@@ -305,3 +306,13 @@ def test_the_example_in_the_module_can_be_read() -> None:
     assert reading.damaged_line is None
     assert [message.role for message in reading.state.messages] == ["user", "assistant"]
     assert reading.state.settings.vocabulary == 4096
+
+
+def test_an_answer_of_tokens_alone_has_a_text_where_they_mean_nothing() -> None:
+    said = [
+        Message("user", "Hi"),
+        Message("assistant", "", (9,), cut=True),
+        Message("assistant", "", (9,), calls=(CALL,)),
+    ]
+    assert [message.text for message in without_tokens(said)] == ["Hi", "…", ""]
+    assert render([*without_tokens(said[:2]), Message("user", "And?")], "v13", ())

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from minichat.saved import without_tokens
 from minichat.settings import load_options
 from minichat.template.messages import Message
 from minichat.terminal.answer import wait_loaded
@@ -88,7 +89,7 @@ def _taken_over(chat: Chat, model: Model, engine: Engine, info: ModelInfo, templ
     old = chat.conversation
     messages = list(old.messages)
     if chat.choices.model is None or not _is_same_vocabulary(chat.choices.model.path, model.path):
-        messages = [replace(message, tokens=None) for message in messages]
+        messages = without_tokens(messages)
     new = replace(old, template=template, messages=messages, embedded=engine.apply_template, bos=info.bos)
     if not messages:
         return new
