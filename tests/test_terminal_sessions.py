@@ -335,3 +335,20 @@ def test_the_command_lists_shows_searches_and_removes(
     assert "did you mean trip?" in err
     assert run(capsys, "rm", "trip")[:2] == (0, "removed trip\n")
     assert not Sessions(minichat_home() / "sessions").names()
+
+
+def test_after_load_the_default_system_prompt_is_that_of_the_session(capsys: pytest.CaptureFixture[str]) -> None:
+    other = new_chat("one")
+    say(other, "/system Answer in verse.")
+    other.save()
+    name = close(other)
+    chat = new_chat()
+    say(chat, "/set system Be long.")
+    say(chat, f"/load {name}")
+    capsys.readouterr()
+    say(chat, "/show system")
+    say(chat, "/set system Be short.")
+    say(chat, "/set system default")
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == shown[-1] == "system Answer in verse. (the session)"
+    assert chat.conversation.system == "Answer in verse."

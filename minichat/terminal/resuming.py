@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from minichat.session_reports import describe_opened
@@ -27,6 +28,7 @@ def resume(chat: Chat, saved: Saved, *, keep_system: bool = False) -> None:
     conversation.messages[:] = saved.messages_for(chat.model_reference, vocabulary)
     if not keep_system:
         conversation.system = saved.system
+        chat.choices = replace(chat.choices.with_choice("system", None), saved={"system": saved.system or ""})
     chat.stats = None
     chat.last_prompt = []
     show_opened(saved, chat.model_reference)
