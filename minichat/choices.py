@@ -21,7 +21,7 @@ THE_FILE, MINICHAT = "the model's file", "minichat"
 
 @dataclass
 class Choices:
-    """See `minichat.settings.resolve`. given: the command line's, None for what is not given; typed: /set's.
+    """See `minichat.settings.layers_below`. given: the command line's, None for what is not given; typed: /set's.
 
     model: what the chat talks to, called `named` by the person; None before it is known.
     """

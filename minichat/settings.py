@@ -14,7 +14,7 @@ from quant.errors import UsageError
 if TYPE_CHECKING:
     from minichat.formats import Format
 
-__all__ = ["Setting", "Settings", "config_path", "load_settings", "parse_settings", "resolve"]
+__all__ = ["Setting", "Settings", "config_path", "load_settings", "parse_settings"]
 
 COMMAND_LINE = "command line"
 Layer = tuple[str, Mapping[str, Value]]  # who says it, and what
@@ -28,35 +28,6 @@ class Setting:
     source: str = ""
 
 
-def resolve(
-    settings: Settings,
-    model_names: Iterable[str] = (),
-    persona: str | None = None,
-    given: Mapping[str, Value] | None = None,
-    *,
-    typed: Mapping[str, Value] | None = None,
-    environment: Mapping[str, str] | None = None,
-    saved: Mapping[str, Value] | None = None,
-    advised: Mapping[str, Value] | None = None,
-) -> dict[str, Setting]:
-    """Every parameter with its value and who chose it; None and "" where that is left to the model and to minichat.
-
-    The first of these that has a say: typed (/set), given (the command line; None there is no say), the environment
-    (ACCESSIBLE), the persona, saved (a session that goes on), the model's tables, [defaults], advised (the catalog's
-    temperature). model_names: the names of the model, the most exact first; where several tables fit, the more exact
-    one wins.
-    Raises UsageError for a value of the command line out of its limits and for a persona that is none, DataError for
-    a system-file that cannot be read.
-
-    >>> from pathlib import Path
-    >>> settings = parse_settings('[defaults]\\ntop-k = 20\\n[models.demo]\\ntop-k = 1', Path("config.toml"))
-    >>> resolve(settings, ["demo:q4_K_M", "demo"], None, {"seed": 7})["top-k"]
-    Setting(value=1, source='[models."demo"]')
-    """
-    below = layers_below(settings, model_names, persona, environment=environment, saved=saved, advised=advised)
-    return merged([("/set", typed or {}), (COMMAND_LINE, sound(given or {})), *below])
-
-
 def layers_below(
     settings: Settings,
     model_names: Iterable[str] = (),
@@ -66,7 +37,18 @@ def layers_below(
     saved: Mapping[str, Value] | None = None,
     advised: Mapping[str, Value] | None = None,
 ) -> list[Layer]:
-    """What has a say after /set and the command line, the first first: see `resolve`."""
+    """Who has a say after /set and the command line, and what they say; the first one wins (see `merged`).
+
+    These are: the environment (ACCESSIBLE), the persona, saved (a session that goes on), the model's tables,
+    [defaults], advised (the catalog's temperature). model_names: the names of the model, the most exact first; where
+    several tables fit, the more exact one wins.
+    Raises UsageError for a persona that is none, DataError for a system-file that cannot be read.
+
+    >>> from pathlib import Path
+    >>> settings = parse_settings('[defaults]\\ntop-k = 20\\n[models.demo]\\ntop-k = 1', Path("config.toml"))
+    >>> merged([("command line", {"seed": 7}), *layers_below(settings, ["demo:q4_K_M", "demo"])])["top-k"]
+    Setting(value=1, source='[models."demo"]')
+    """
     layers: list[Layer] = []
     if environment and environment.get("ACCESSIBLE", "0") not in ("", "0"):
         layers.append(("ACCESSIBLE", {"plain": True}))
@@ -82,7 +64,7 @@ def layers_below(
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Setting]:
-    """Every parameter, with what the first layer that has a say says of it.
+    """Every parameter with its value and who chose it; None and "" where that is left to the model and to minichat.
 
     >>> merged([("/set", {"seed": 1}), ("[defaults]", {"seed": 2, "ctx": 64})])["seed"]
     Setting(value=1, source='/set')
@@ -118,13 +100,13 @@ def _fitting(
 
 
 def sampling(chosen: Mapping[str, Setting]) -> Sampling:
-    """The sampler's part of what `resolve` found."""
+    """The sampler's part of what `merged` found."""
     names = ("temperature", "top-k", "top-p", "min-p", "seed")
     return Sampling(**{name.replace("-", "_"): chosen[name].value for name in names})  # type: ignore[arg-type]
 
 
 def load_options(chosen: Mapping[str, Setting]) -> LoadOptions:
-    """How to load the model, of what `resolve` found."""
+    """How to load the model, of what `merged` found."""
     names = ("ctx", "gpu-layers", "threads")
     values = {name.replace("-", "_"): chosen[name].value for name in names}
     return LoadOptions(**values, device=chosen["device"].value or "auto")  # type: ignore[arg-type]

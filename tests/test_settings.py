@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf_samples
 import pytest
@@ -15,16 +17,20 @@ from minichat.choices import Choices, names_of, with_defaults
 from minichat.engine.types import LoadOptions, Sampling
 from minichat.manifest import Manifest
 from minichat.models import Model
-from minichat.parameters import PARAMETERS
+from minichat.parameters import PARAMETERS, Value
 from minichat.settings import (
+    COMMAND_LINE,
     Setting,
+    Settings,
     answer_format,
     config_path,
+    layers_below,
     load_options,
     load_settings,
+    merged,
     parse_settings,
-    resolve,
     sampling,
+    sound,
 )
 from quant.errors import DataError, UsageError
 
@@ -51,6 +57,19 @@ MANIFEST = Manifest(
     "", "", "", repo="mistralai/Mistral-Small-24B-Instruct-2501", temperature=0.15,
 )  # fmt: skip
 SMALL = Model(MANIFEST.full_name, Path("/blobs/x"), MANIFEST)
+
+
+def resolve(
+    settings: Settings,
+    names: Iterable[str] = (),
+    persona: str | None = None,
+    given: Mapping[str, Value] | None = None,
+    typed: Mapping[str, Value] | None = None,
+    **below: Mapping[str, Any],
+) -> dict[str, Setting]:
+    """All layers, as `Choices` joins them."""
+    lower = layers_below(settings, names, persona, **below)
+    return merged([("/set", typed or {}), (COMMAND_LINE, sound(given or {})), *lower])
 
 
 def test_the_first_that_has_a_say_wins() -> None:

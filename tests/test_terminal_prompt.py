@@ -293,3 +293,16 @@ def test_down_is_the_way_back_up() -> None:
         while (moved := move(text, back[-1], columns, -1, cell)) is not None:
             back.append(moved[0])
         assert back[::-1] == places
+
+
+def test_keys_can_be_changed_between_two_messages() -> None:
+    chat = chat_of()
+    with hand() as pipe:
+        editor = LineEditor(chat)
+        pipe.send_text(f"one{ENTER}")
+        assert editor.read() == "one"
+        chat.keys = "vi"
+        assert step_by_step(editor, pipe, ("two", lambda: True), (f"{ESCAPE}0x{ENTER}", lambda: True)) == "wo"
+        chat.keys = "emacs"
+        pipe.send_text(f"three\x01x{ENTER}")
+        assert editor.read() == "xthree"

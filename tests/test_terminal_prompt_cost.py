@@ -168,7 +168,7 @@ def test_the_engine_counts_while_it_may_still_be_loading(small_gguf: Path) -> No
 
 
 def test_all_of_it_where_there_is_room() -> None:
-    chat = chat_of(info=INFO, stats=STATS)
+    chat = chat_of(info=INFO, stats=STATS, used=1234)
     assert toolbar_text(chat, 80, Cost(12_345, 2), "vi") == (
         "vi · demo:q4_K_M · 1,234/4,096 · 38 tokens/s · +12,345 tokens with 2 files"
     )
@@ -179,13 +179,13 @@ def test_it_fits_everywhere_and_the_cost_goes_last() -> None:
     costs = (None, Cost(3), Cost(1_234_567, 12), Cost(4, is_exact=False), Cost(problem="@x.bin is no text " * 9))
     for name in names:
         for cost in costs:
-            chat = replace(chat_of(info=INFO, stats=STATS), model_name=name)
+            chat = replace(chat_of(info=INFO, stats=STATS, used=1234), model_name=name)
             for columns in range(90):
                 line = toolbar_text(chat, columns, cost, "vi insert")
                 assert get_cwidth(line) <= columns
                 assert "\x1b" not in line
                 assert "\n" not in line
-    chat = chat_of(info=INFO, stats=STATS)
+    chat = chat_of(info=INFO, stats=STATS, used=1234)
     assert toolbar_text(chat, 39, Cost(12_345, 2)) == "demo · 1,234/4,096 · 38/s · +12,345@"
     assert toolbar_text(chat, 9, Cost(12_345)) == "+12,345"
 

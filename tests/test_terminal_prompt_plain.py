@@ -104,3 +104,10 @@ def test_who_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reader(screen, "dumb", False) == "PlainPrompt"
     with hand():
         assert reader(screen, "xterm", False) == "LineEditor"
+
+
+def test_ctrl_c_gives_up_an_edit(lines: Callable[..., list[str]]) -> None:
+    lines(KeyboardInterrupt, "something else")
+    chat = chat_of(plain=True, editing=1)
+    assert PlainPrompt(chat).read("what was said") == "something else"
+    assert chat.editing is None

@@ -20,6 +20,7 @@ from minichat.template.pieces import Control, Piece, Text, Tokens
 from minichat.template.tools import Tool
 from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
+from minichat.terminal.toolbar import toolbar_text
 from minichat.tools.rounds import INTERRUPTED
 from minichat.tools.toolbox import Toolbox
 from quant.errors import EngineError
@@ -345,3 +346,27 @@ def test_what_came_before_a_call_is_kept_once_when_the_window_closes_behind_it(s
     with pytest.raises(SystemExit):
         type_into(screen, chat, f"a{ENTER}")
     assert contents(chat) == ["a", "Let me look.", INTERRUPTED]
+
+
+def test_a_kill_while_an_answer_is_drawn_again_leaves_the_old_one(screen: Screen, tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        seen.append([m.text for m in sessions.read("s").messages])
+
+    engine = FakeEngine(["One"], ["Tw", look, "o"], ["Thr", leave])
+    chat = chat_with(engine, sessions=sessions, session=sessions.new("s"))
+    with pytest.raises(SystemExit):
+        type_into(screen, chat, f"Say{ENTER}/retry{ENTER}/retry{ENTER}")
+    assert seen == [["Say", "One"]]
+    assert [m.text for m in sessions.read("s").messages] == ["Say", "Two"]
+
+
+def test_what_was_counted_holds_no_longer_when_a_turn_is_gone(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"]))
+    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
+    assert "10/4,096" in toolbar_text(chat)
+    chat.engine.closed = False  # type: ignore[attr-defined]
+    type_into(screen, chat, f"/undo{ENTER}{CTRL_D}")
+    assert "/4,096" not in toolbar_text(chat)

@@ -48,7 +48,8 @@ class Chat:
         cannot be changed.
     plain: for screen readers: nothing is redrawn. keys: "emacs" or "vi".
     info: what the engine said of the model once it was loaded; stats: those of the last answer; last_prompt: what it
-        was given for it; heard: the text of the answer under way.
+        was given for it; heard: the text of the answer under way; keeps_heard: whether the session is told of it; used:
+        tokens of the context that are taken, None where that has not been counted.
     draft: what the next prompt begins with; editing: the turn in whose place it will be sent.
     sessions: the conversations that are kept; session: this one, None where it is kept nowhere.
     retries: how often an answer was drawn again with a seed next to the one that was asked for.
@@ -74,6 +75,8 @@ class Chat:
     stats: Stats | None = None
     last_prompt: list[Piece] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
+    keeps_heard: bool = True
+    used: int | None = None
     draft: str = ""
     editing: int | None = None
     retries: int = 0
@@ -94,7 +97,7 @@ class Chat:
         """Takes note of a piece of the answer under way."""
         if chunk.kind == "text":
             self.heard.append(chunk.text)
-            if self.session is not None:
+            if self.session is not None and self.keeps_heard:
                 self.session.hear(chunk.text)
 
     @property

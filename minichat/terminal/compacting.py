@@ -53,6 +53,7 @@ def compact(chat: Chat, count: int) -> None:
         summary = [Message("user", f"{_OPENING}\n\n{text}"), Message("assistant", _REPLY)]
         at = upto
     conversation.messages[:] = [*summary, *rest]
+    chat.used = None
     they_are = f"the oldest {count} turns are" if count > 1 else "the oldest turn is"
     say(f"({they_are} a summary now; /context shows what it takes)", "dim")
 

@@ -45,7 +45,6 @@ class LineEditor:
             placeholder=self._placeholder,
             history=open_history(chat.history_path),
             key_bindings=key_bindings(self._show_hint, chat.edit_no_more),
-            editing_mode=EditingMode.VI if chat.keys == "vi" else EditingMode.EMACS,
             enable_suspend=True,
             auto_suggest=HistorySuggestion(),
             completer=ChatCompleter(chat),
@@ -56,8 +55,7 @@ class LineEditor:
             style=_style(),
         )
         app = self._session.app
-        if chat.keys == "vi":
-            app.ttimeoutlen = _ESCAPE_S
+        self._escape_s = app.ttimeoutlen
         app.before_render += self._make_room
         self._meter = Meter(lambda: chat.engine, app.invalidate)
         self._session.default_buffer.on_text_changed += lambda _: self._show_hint("")
@@ -65,6 +63,9 @@ class LineEditor:
     def read(self, draft: str = "") -> str:
         """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited."""
         self._hint = ""
+        is_vi = self._chat.keys == "vi"
+        self._session.editing_mode = EditingMode.VI if is_vi else EditingMode.EMACS
+        self._session.app.ttimeoutlen = _ESCAPE_S if is_vi else self._escape_s
         with self._meter:
             return message_of(self._session.prompt(default=draft))
 

@@ -44,6 +44,7 @@ class PlainPrompt:
         try:
             return self._read_message(draft)
         except KeyboardInterrupt:
+            self._chat.edit_no_more()
             say("\nCtrl-D or /bye leaves")
         except UnicodeDecodeError:
             say("that was no text in the terminal's encoding")

@@ -78,7 +78,7 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
 
 
 def _send(chat: Chat, text: str, at: int | None) -> None:
-    """Sends what was typed; if it comes to nothing, it is in the prompt again. (After a crash, /reload comes first.)"""
+    """Sends what was typed; what could not be sent is in the prompt again. (After a crash, /reload comes first.)"""
     from minichat.attachments import attach
     from minichat.terminal.turn import ask  # not before the prompt is on the screen
 

@@ -29,8 +29,7 @@ def resume(chat: Chat, saved: Saved, *, keep_system: bool = False) -> None:
     if not keep_system:
         conversation.system = saved.system
         chat.choices = replace(chat.choices.with_choice("system", None), saved={"system": saved.system or ""})
-    chat.stats = None
-    chat.last_prompt = []
+    chat.stats, chat.used, chat.last_prompt = None, None, []
     show_opened(saved, chat.model_reference)
 
 

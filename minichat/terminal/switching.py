@@ -56,7 +56,7 @@ def switch_model(chat: Chat, name: str) -> None:
     chat.choices, chat.load, chat.template_of = choices, load, tell
     chat.open_engine, chat.model_name, chat.info = opened.open_engine, opened.model.name, None
     chat.conversation.messages[:] = conversation.messages
-    chat.stats, chat.last_prompt = None, []
+    chat.stats, chat.used, chat.last_prompt = None, None, []
 
 
 def _loaded(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:

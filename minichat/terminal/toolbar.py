@@ -60,9 +60,9 @@ def _versions(chat: Chat, cost: Cost | None, mode: str) -> Iterator[list[str]]:
 
 
 def _context(chat: Chat) -> str:
-    if chat.info is None or chat.stats is None:
+    if chat.info is None or chat.used is None:
         return ""
-    return f"{chat.stats.context_tokens:,}/{chat.info.ctx:,}"
+    return f"{chat.used:,}/{chat.info.ctx:,}"
 
 
 def _price(cost: Cost | None) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def ask_again(chat: Chat) -> None:
         raise UsageError("nothing has been asked yet that could be answered again")
     before = list(conversation.messages)
     del conversation.messages[turns[-1].start + 1 :]
-    _take_turn(chat, before, _other_seed(chat))
+    _take_turn(chat, before, _other_seed(chat), replaces=before[-1].role == "assistant")
 
 
 def lengthen(chat: Chat) -> None:
@@ -69,6 +69,7 @@ def lengthen(chat: Chat) -> None:
         raise UsageError("JSON cannot be gone on with, only begun: /set max-tokens, then /retry; or /format text")
     messages = chat.conversation.messages
     chat.save()
+    chat.keeps_heard = True
     messages[-1] = replace(old, prefix=True)
     joined = old
     try:
@@ -101,8 +102,12 @@ def ready(chat: Chat) -> ModelInfo:
     return info
 
 
-def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> None:
-    """Answers the conversation's last message, with rounds of tools. before: the messages, if that comes to nothing."""
+def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling, replaces: bool = False) -> None:
+    """Answers the conversation's last message, with rounds of tools.
+
+    before: the messages, if that comes to nothing. replaces: the answer takes the place of one in `before`, which is
+    kept until then.
+    """
     from minichat.tools.rounds import Rounds
 
     conversation = chat.conversation
@@ -117,8 +122,13 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> Non
 
     agreement = chat.agreement
 
+    def is_replacing() -> bool:
+        return replaces and conversation.messages[-1].role == "user"
+
     def generate(_: Conversation) -> Done:
-        chat.save()  # a kill in the middle of the answer must not lose the question
+        chat.keeps_heard = not is_replacing()
+        if chat.keeps_heard:
+            chat.save()  # a kill in the middle of the answer must not lose the question
         done = _answer(chat, sampling)
         chat.heard.clear()  # from here on it is in the conversation
         return done
@@ -127,7 +137,9 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling) -> Non
     try:
         outcome = rounds.run()
     except (EngineError, OSError, SystemExit) as error:  # the engine died, or the window was closed
-        if text := "".join(chat.heard):
+        if is_replacing():
+            pass
+        elif text := "".join(chat.heard):
             conversation.messages.append(Message("assistant", text, cut=True))  # what was said is kept
         elif not isinstance(error, EngineError):
             before = list(conversation.messages)
@@ -192,7 +204,7 @@ def _stream(chat: Chat, pieces: Sequence[Piece], sampling: Sampling, room: int) 
     except KeyboardInterrupt:  # a second Ctrl-C: the engine did not heed the first
         chat.restart()
         raise EngineError("the engine did not stop; it was ended and starts again") from None
-    chat.stats = done.stats
+    chat.stats, chat.used = done.stats, done.stats.context_tokens
     return replace(done, reason="stop") if interrupted else done
 
 

@@ -64,6 +64,7 @@ def _undo(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     turn = turn_of(chat, "")
     question = chat.conversation.messages[turn.start].text
     chat.conversation.drop(turn.number, turn.number)
+    chat.used = None
     say(f"(undone: {excerpt(question)})", "dim")
     return False
 

@@ -43,6 +43,7 @@ def _drop(chat: Chat, argument: str) -> bool:
     turn = turn_of(chat, argument)
     question = chat.conversation.messages[turn.start].text
     chat.conversation.drop(turn.number, turn.number)
+    chat.used = None
     say(f"(dropped turn {turn.number}: {excerpt(question)})", "dim")
     return False
 
@@ -94,7 +95,7 @@ def _clear(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     else:
         say("the conversation starts afresh", "dim")
     chat.conversation.clear()
-    chat.stats = None
+    chat.stats, chat.used, chat.last_prompt = None, None, []
     return False
 
 

@@ -90,7 +90,7 @@ def _facts(chat: Chat) -> Iterable[str]:
     about = f"template {template}" if template else ("no template" if chat.info is not None else "still loading")
     yield f"model    {clean_line(chat.model_name)}, {about}"
     if chat.info is not None:
-        used = f"{chat.stats.context_tokens:,} of " if chat.stats is not None else ""
+        used = f"{chat.used:,} of " if chat.used is not None else ""
         yield f"context  {used}{chat.info.ctx:,} tokens; the model was trained for {chat.info.ctx_train:,}"
     if chat.choices.persona is not None:
         yield f"persona  {chat.choices.persona}"
