@@ -356,6 +356,7 @@ def test_the_toolbar_tells_context_and_speed() -> None:
     assert toolbar_text(chat) == "demo:q4_K_M"
     chat.info = FakeEngine().wait_loaded()
     chat.stats = Stats(10, 0, 101, 0.1, 0.1, 2.0, 1111)
+    chat.used = chat.stats.context_tokens
     assert toolbar_text(chat) == "demo:q4_K_M · 1,111/4,096 · 50 tokens/s"
 
 
