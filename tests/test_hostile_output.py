@@ -246,7 +246,7 @@ def test_calls_and_results(monkeypatch: pytest.MonkeyPatch) -> None:
             agreement.report(call, Result(text))
             agreement.result_of(call)
 
-    check(print_all, OUR_SGR)
+    check(print_all, OUR_SGR, MOVES)  # a status while a call runs
 
 
 # Remarks, errors, questions, status lines
