@@ -33,6 +33,7 @@ _BEHIND = ".,;:!?)]}>'…"  # what may follow a name without belonging to it
 _MAX_NAME = 4096  # characters of a path
 _FENCE = re.compile("`{3,}")
 _BLOCK = re.compile(r"(?P<name>[^\n]+):\n(?P<fence>`{3,})\n(?:.*?\n)??(?P=fence)\n\n", re.DOTALL)
+_LIKE_A_FILE = re.compile(r"/|\w\.[A-Za-z]\w{0,4}[^\w/]*$")
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}  # byte order marks
 
 
@@ -73,6 +74,16 @@ def attach(text: str, folder: Path) -> Attached:
         return Attached(text)
     attached = tuple(files.values())
     return Attached("\n\n".join([*map(fenced, attached), text]), attached)
+
+
+def missing(text: str, folder: Path) -> list[str]:
+    """Words that look like the name of a file to attach, but there is none; with their @.
+
+    >>> missing("Ask @someone about @no/such.txt and me@home.org.", Path())
+    ['@no/such.txt']
+    """
+    words = [match for match in _AT.finditer(text) if match[1] or _LIKE_A_FILE.search(match[2])]
+    return [match[0].rstrip(_BEHIND) for match in words if _find(match, folder) is None]
 
 
 def detached(text: str, folder: Path) -> str:

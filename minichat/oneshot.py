@@ -72,6 +72,8 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         if with_stats:
             say(describe_stats(done.stats), stream=sys.stderr)
         formats.check(options.form, done.text, done.reason)
+        if done.reason == "eos" and not done.tokens:
+            say("the model said nothing", stream=sys.stderr)
         if done.reason == "context":
             say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
 

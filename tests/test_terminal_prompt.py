@@ -306,3 +306,10 @@ def test_keys_can_be_changed_between_two_messages() -> None:
         chat.keys = "emacs"
         pipe.send_text(f"three\x01x{ENTER}")
         assert editor.read() == "xthree"
+
+
+def test_a_message_given_up_in_vi_s_normal_mode_leaves_it() -> None:
+    with hand() as pipe:
+        editor = LineEditor(chat_of(keys="vi"))
+        steps = (("abc", lambda: True), (ESCAPE, lambda: True), (CTRL_C, lambda: True), (f"xy{ENTER}", lambda: True))
+        assert step_by_step(editor, pipe, *steps) == "xy"

@@ -244,6 +244,24 @@ def test_nothing_is_dropped_without_being_asked(screen: Screen, monkeypatch: pyt
     assert [m.content for m in chat.conversation.messages] == ["a", "1"]
 
 
+def test_what_is_pasted_into_the_question_chooses_nothing(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], limit=8))
+    answering(monkeypatch, "one", "two", "three", "d")
+    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_C}{CTRL_D}")
+    assert "nothing was sent" in " ".join(screen.text())
+    assert [m.content for m in chat.conversation.messages] == ["a", "1"]
+
+
+def test_a_message_that_would_hide_why_it_was_not_sent_waits_in_the_history(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = chat_with(FakeEngine(["1"], ["2"], limit=8))
+    answering(monkeypatch, "n")
+    type_into(screen, chat, f"a{ENTER}\x1b[200~{'x' * 60 * 13}\x1b[201~{ENTER}{CTRL_D}")
+    assert "brings the message" in " ".join(screen.text())
+    assert chat.draft == ""
+
+
 def test_what_was_not_sent_is_in_the_prompt_again(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = chat_with(FakeEngine(["1"], ["2"], limit=8))
     answering(monkeypatch, "n", "d")
@@ -270,7 +288,7 @@ def test_older_turns_become_a_summary(screen: Screen, monkeypatch: pytest.Monkey
     assert contents[0].endswith("We counted.")
     assert contents[-4:] == ["b", "2", "c", "3"]
     assert len(contents) == 6
-    assert "We counted." not in " ".join(screen.text())
+    assert "We counted. (the oldest turn is a summary now)" in " ".join(screen.text())
 
 
 def test_the_context_can_be_enlarged(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -370,3 +370,41 @@ def test_what_was_counted_holds_no_longer_when_a_turn_is_gone(screen: Screen) ->
     chat.engine.closed = False  # type: ignore[attr-defined]
     type_into(screen, chat, f"/undo{ENTER}{CTRL_D}")
     assert "/4,096" not in toolbar_text(chat)
+
+
+def test_a_question_to_which_the_model_says_nothing_stays(screen: Screen) -> None:
+    chat = chat_with(FakeEngine([], ["Now."]))
+    type_into(screen, chat, f"Hi{ENTER}/retry{ENTER}{CTRL_D}")
+    assert screen.text()[0] == "(the model said nothing; /retry asks again)"
+    assert contents(chat) == ["Hi", "Now."]
+
+
+def test_an_old_answer_stays_where_the_model_says_nothing_in_its_place(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["One"], []))
+    type_into(screen, chat, f"Hi{ENTER}/retry{ENTER}{CTRL_D}")
+    assert contents(chat) == ["Hi", "One"]
+
+
+@pytest.mark.parametrize("command", ["undo 3", "clear all", "retry now", "continue 2", "context x", "stats now"])
+def test_a_command_that_takes_nothing_does_nothing_with_an_argument(screen: Screen, command: str) -> None:
+    chat = chat_with(FakeEngine(["1"]))
+    type_into(screen, chat, f"a{ENTER}/{command}{ENTER}{CTRL_D}")
+    assert f"/{command.split()[0]} stands alone: nothing was done" in " ".join(screen.text())
+    assert contents(chat) == ["a", "1"]
+
+
+def test_what_was_said_before_a_summary_is_kept_in_a_session_of_its_own(screen: Screen, tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    chat = chat_with(FakeEngine(["1"], ["2"], ["Counted."]), sessions=sessions, session=sessions.new("s"))
+    type_into(screen, chat, f"a{ENTER}b{ENTER}/compact{ENTER}{CTRL_D}")
+    assert "/load s-whole has all that was said" in " ".join(screen.text())
+    assert [m.text for m in sessions.read("s-whole").messages] == ["a", "1", "b", "2"]
+    assert [m.text for m in sessions.read("s").messages] == contents(chat)
+    assert contents(chat)[-2:] == ["b", "2"]
+
+
+def test_the_name_of_a_file_that_is_not_there_is_told(screen: Screen, tmp_path: Path) -> None:
+    chat = chat_with(FakeEngine(["1"]))
+    type_into(screen, chat, f"Ask @someone for {tmp_path.name} and @no/such.txt!{ENTER}{CTRL_D}")
+    assert screen.text()[0] == "(there is no file no/such.txt: sent as it stands)"
+    assert contents(chat)[0].startswith("Ask @someone")

@@ -52,10 +52,27 @@ def compact(chat: Chat, count: int) -> None:
                 upto = at + (upto - at) // 2
         summary = [Message("user", f"{_OPENING}\n\n{text}"), Message("assistant", _REPLY)]
         at = upto
+    whole = _keep_whole(chat)
     conversation.messages[:] = [*summary, *rest]
     chat.used = None
+    say(text, hanging=0)
     they_are = f"the oldest {count} turns are" if count > 1 else "the oldest turn is"
-    say(f"({they_are} a summary now; /context shows what it takes)", "dim")
+    say(f"({they_are} a summary now{whole})", "dim")
+
+
+def _keep_whole(chat: Chat) -> str:
+    """Has the session go on in a new file of its name; where the old one is, to be told."""
+    session = chat.session
+    if session is None or not session.is_on_disk:
+        return ""
+    chat.save()
+    name = session.name
+    taken = set(chat.sessions.names())
+    whole = next(f"{name[:50]}-whole{n}" for n in ("", *range(2, 10_000)) if f"{name[:50]}-whole{n}" not in taken)
+    chat.sessions.rename(session, whole)
+    session.close()
+    chat.session = chat.sessions.new(name)
+    return f"; /load {whole} has all that was said"
 
 
 def _summary(chat: Chat, messages: list[Message]) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from minichat.engine.types import ModelInfo
     from minichat.terminal.chat import Chat
 
+_TRIES = 3  # wrong answers are no answer: what was pasted must not choose
+
 
 def make_room(chat: Chat, info: ModelInfo, room: int) -> None:
     """Asks the person how a prompt that does not fit shall fit with `room` tokens to spare, and does that.
@@ -107,7 +109,7 @@ def _choice(offers: dict[str, str]) -> str:
     drop_typed_ahead()
     for key, offer in (offers | {"n": "send nothing"}).items():
         say(f"  {key}  {offer}", hanging=5)
-    while True:
+    for _ in range(_TRIES):
         write(sys.stdout, f"Which one? [{'/'.join([*offers, 'N'])}] ")
         line = read_line(sys.stdout)
         answer = "n" if line is None else line.strip().lower()
@@ -116,6 +118,7 @@ def _choice(offers: dict[str, str]) -> str:
         if answer[:1] in offers:
             return answer[:1]
         print_error(f"one of {', '.join([*offers, 'n'])}", sys.stdout)
+    return "n"
 
 
 def turns_to_drop(chat: Chat, room: int, ctx: int) -> int:

@@ -56,6 +56,7 @@ def key_bindings(hint: Callable[[str], None], cleared: Callable[[], None]) -> Ke
         if isinstance(buffer.history, TypedHistory):
             buffer.history.remember(buffer.text)
         buffer.reset()
+        event.app.vi_state.reset()  # a new message begins in insert mode
         cleared()
 
     @keys.add("c-x", "c-e", filter=is_typing)

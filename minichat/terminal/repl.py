@@ -5,6 +5,7 @@ Whatever goes wrong with one message is one line; the conversation stays, and th
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,20 +80,31 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
 
 def _send(chat: Chat, text: str, at: int | None) -> None:
     """Sends what was typed; what could not be sent is in the prompt again. (After a crash, /reload comes first.)"""
-    from minichat.attachments import attach
+    from minichat.attachments import attach, missing
     from minichat.terminal.turn import ask  # not before the prompt is on the screen
 
     before = len(chat.conversation.messages)
     try:
         message = attach(text, Path()).text
     except MinichatError as error:
-        chat.draft, chat.editing = text, at
         print_error(str(error), sys.stdout)
+        _put_back(chat, text, at)
         say("")
         return
+    for name in missing(text, Path()):
+        say(f"(there is no file {name[1:]}: sent as it stands)", "dim")
     try:
         ask(chat, message, at)
     except (MinichatError, KeyboardInterrupt) as error:
         if not isinstance(error, EngineError) and len(chat.conversation.messages) == before:
-            chat.draft, chat.editing = text, at
+            _put_back(chat, text, at)
         raise
+
+
+def _put_back(chat: Chat, text: str, at: int | None) -> None:
+    """What was not sent is in the prompt again; a text that would push the reason off the screen, in the history."""
+    size = shutil.get_terminal_size()
+    if sum(1 + len(line) // max(size.columns, 1) for line in text.split("\n")) <= size.lines // 2:
+        chat.draft, chat.editing = text, at
+    else:
+        say("(Up brings the message back)", "dim")

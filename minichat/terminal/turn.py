@@ -82,8 +82,9 @@ def lengthen(chat: Chat) -> None:
     finally:
         messages[-1] = joined
     if not done.tokens and done.reason == "eos":
-        say("(the model has nothing to add)", "dim")
-    _remark(chat, done)
+        say("(the model has nothing to add)\n", "dim")
+    else:
+        _remark(chat, done)
 
 
 def ready(chat: Chat) -> ModelInfo:
@@ -134,8 +135,10 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling, replac
         return done
 
     rounds = Rounds(conversation, chat.toolbox, generate, agrees, agreement.report, agreement.result_of)
+    said_nothing = False
     try:
         outcome = rounds.run()
+        said_nothing = outcome.done.reason == "eos" and not outcome.done.tokens and not replaces
     except (EngineError, OSError, SystemExit) as error:  # the engine died, or the window was closed
         if is_replacing():
             pass
@@ -147,7 +150,7 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling, replac
     finally:
         agreement.settle()
         last = conversation.messages[-1].role if conversation.messages else ""
-        if not (last == "assistant" or (last == "tool" and has_run)):
+        if not (last == "assistant" or (last == "tool" and has_run) or said_nothing):
             conversation.messages[:] = before
     if outcome.done.reason != "eos" and conversation.messages and conversation.messages[-1].role == "assistant":
         conversation.messages[-1] = replace(conversation.messages[-1], cut=True)
@@ -159,6 +162,8 @@ def _remark(chat: Chat, done: Done) -> None:
         say("(stopped at the limit of max-tokens: /set max-tokens, then /retry)", "dim")
     elif done.reason != "eos":
         say(_REMARKS[done.reason], "dim")
+    elif not done.tokens:
+        say("(the model said nothing; /retry asks again)", "dim")
     say("")
 
 

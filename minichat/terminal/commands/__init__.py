@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from minichat.terminal.commands import answers, context, program, reading, sessions, settings
 from minichat.terminal.commands.command import Command
 from minichat.terminal.output import say
+from quant.errors import UsageError
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
@@ -41,6 +42,8 @@ def dispatch(chat: Chat, name: str, argument: str) -> bool:
     """Runs a command; True to leave the chat. An unknown one gets a hint at the nearest."""
     for command in COMMANDS:
         if command.name == name.lower():
+            if argument and not command.argument:
+                raise UsageError(f"/{command.name} stands alone: nothing was done")
             return command.run(chat, argument)
     from difflib import get_close_matches
 

@@ -22,15 +22,23 @@ _KEYS = (
     ("Ctrl-C", "stop the answer; clear the message"),
     ("Ctrl-D", "leave"),
 )
+_PLAIN_KEYS = (
+    ("Enter", "send the message"),
+    ('"""', "begins and ends a message of several lines"),
+    ("Up, Ctrl-R", "what was typed before"),
+    ("@path", "attach a text file"),
+    ("Ctrl-C", "stop the answer; give up the message"),
+    ("Ctrl-D", "leave"),
+)
 
 
-def _help(chat: Chat, argument: str) -> bool:  # noqa: ARG001
+def _help(chat: Chat, argument: str) -> bool:
     """Everything, or one topic, or one command."""
     from minichat.terminal.commands import TOPICS
 
     wanted = argument.lower().removeprefix("/")
     topics = {title: [(_left(c), c.help) for c in commands] for title, commands in TOPICS.items()}
-    topics["Keys"] = list(_KEYS)
+    topics["Keys"] = list(_PLAIN_KEYS if chat.plain else _KEYS)
     if wanted in map(str.lower, topics):
         topics = {title: rows for title, rows in topics.items() if title.lower() == wanted}
     elif wanted:
