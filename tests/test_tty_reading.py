@@ -29,6 +29,8 @@ ANSWER = "\n".join(
 )  # fmt: skip
 WIDTHS = (40, 60, 80, 100)  # a paragraph above has at most 5 rows, which become at most 15 when broken anew
 
+ROW_WORDS = 14  # of a row of 100 cells, at most
+
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -92,8 +94,19 @@ def test_resized_in_mid_answer(slow: Path) -> None:
         shown = answers(tty)
         assert resized >= 3
         assert len(shown) == 3, tty.text()
-        for rows in shown:
-            assert words(rows) == words(rendered(80))
+        twice = [repeated(words(rows), words(rendered(80))) for rows in shown]
+    # The screen may change between the look at its size and the drawing: that row cannot be found again. It is rare.
+    assert sum(count > 0 for count in twice) <= 1, twice
+    assert max(twice) <= ROW_WORDS, twice
+
+
+def repeated(found: list[str], wanted: list[str]) -> int:
+    """How many words of `found` stand there once more, in one place; fails if anything else is not as wanted."""
+    more = len(found) - len(wanted)
+    at = next((i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), len(wanted))
+    assert found[:at] + found[at + more :] == wanted
+    assert not more or found[at : at + more] == found[at - more : at] or found[at : at + more] == wanted[at:][:more]
+    return more
 
 
 def test_a_tiny_screen(quick: Path) -> None:
