@@ -66,18 +66,20 @@ def open_memory(continues: bool, name: str | None, private: bool) -> Memory:
     file that is none.
     """
     from minichat.chat import Memory
-    from minichat.sessions import Sessions
 
     if private and (continues or name is not None):
         raise UsageError("--private keeps nothing: leave it out, or --continue and --session")
     if continues and name is not None:
         raise UsageError("--continue is the last session, --session one of its name: one of the two")
+    if name is None and not continues:
+        return Memory(private=private)
+    from minichat.sessions import Sessions
+
     sessions = Sessions.default()
-    if continues:
-        name = sessions.newest()
-        if name is None:
-            raise UsageError("there is no session to go on with yet: every chat becomes one")
-    return Memory(*sessions.open_or_new(name)) if name is not None else Memory(private=private)
+    name = sessions.newest() if continues else name
+    if name is None:
+        raise UsageError("there is no session to go on with yet: every chat becomes one")
+    return Memory(*sessions.open_or_new(name))
 
 
 def open_model(name: str) -> Opened:
