@@ -77,7 +77,7 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
     engine = Engine(model.path, options.load)  # it loads while the terminal is imported
     from minichat.home import home
     from minichat.sessions import Sessions
-    from minichat.terminal.interrupt import echo_off
+    from minichat.terminal.echo import echo_off
     from minichat.tools.toolbox import Toolbox
 
     with echo_off():  # what is typed already belongs to the prompt

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Protocol
 
 from minichat.engine.types import Chunk, Done, Prefill
-from minichat.terminal.interrupt import Interrupt, echo_off, interrupt_stops
+from minichat.terminal.echo import echo_off
+from minichat.terminal.interrupt import Interrupt, interrupt_stops
 from minichat.terminal.output import is_terminal
 from minichat.terminal.plain import PlainStream, SentenceStream
 from minichat.terminal.progress import StatusLine
@@ -101,7 +102,7 @@ def stream_answer(
     redrawn (see `Screen`). The model must be loaded. Raises ContextError and EngineError; what had been said before is
     then on the screen.
     """
-    with echo_off(), interrupt_stops(engine.stop) as interrupt:
+    with interrupt_stops(engine.stop) as interrupt, echo_off():
         events = engine.generate(pieces, sampling, max_tokens, room, grammar)
         screen = Screen(out, status, grammar is not None, plain)  # imports rich, while the engine is at work already
         try:

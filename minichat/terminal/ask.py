@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import IO
 
+from minichat.terminal.echo import echo_on
 from minichat.terminal.output import is_terminal, write
 from minichat.terminal.sanitize import clean_line
 
@@ -22,7 +23,8 @@ def read_line(stream: IO[str], limit: int = _MAX_ANSWER) -> str | None:
     limit: characters; a longer line is no answer either. What is no text is an empty line.
     """
     try:
-        line = sys.stdin.readline(limit)
+        with echo_on():
+            line = sys.stdin.readline(limit)
     except UnicodeDecodeError:
         return ""
     if not line.endswith("\n"):

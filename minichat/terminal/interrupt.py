@@ -1,19 +1,22 @@
-"""Ctrl-C while an answer is streaming: it ends the answer, not the program."""
+"""Ctrl-C once a message is sent: it ends the answer, not the program."""
 
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 _PATIENCE_S = 2.0
 
 
+class ImpatientInterrupt(KeyboardInterrupt):
+    """Ctrl-C, when an earlier one has not helped."""
+
+
 class Interrupt:
-    """What Ctrl-C did meanwhile. The first one calls `stop`; if that does not help, one more is a KeyboardInterrupt."""
+    """What Ctrl-C did meanwhile. The first one calls `stop`; if that does not help, one more is impatient."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -22,7 +25,7 @@ class Interrupt:
 
     def handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  (what signal.signal asks for)
         if self.pressed and time.monotonic() - self._first_s > _PATIENCE_S:
-            raise KeyboardInterrupt
+            raise ImpatientInterrupt
         if not self.pressed:
             self.pressed, self._first_s = True, time.monotonic()
         self._stop()
@@ -40,27 +43,18 @@ def interrupt_stops(stop: Callable[[], None]) -> Iterator[Interrupt]:
 
 
 @contextmanager
-def echo_off() -> Iterator[None]:
-    """Inside, the terminal shows nothing of what is typed, which would fall into the rows that are redrawn.
+def interrupt_waits() -> Iterator[None]:
+    """Inside, Ctrl-C does nothing; at the end it is a KeyboardInterrupt, once what was under way is safe."""
+    pressed = False
 
-    It is not lost: whoever reads the terminal next gets the keys as they were, Enter not as a new line, Ctrl-D not as
-    the end of a line that nobody read.
-    Where stdin is no terminal this does nothing.
-    """
-    try:
-        import termios
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal pressed
+        pressed = True
 
-        number = sys.stdin.fileno()
-        before = termios.tcgetattr(number)
-    except (ImportError, OSError, ValueError, termios.error):
-        yield
-        return
-    quiet = list(before)
-    quiet[0] &= ~termios.ICRNL
-    quiet[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(number, termios.TCSANOW, quiet)
+    before = signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        with suppress(termios.error):  # the window was closed
-            termios.tcsetattr(number, termios.TCSANOW, before)
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

@@ -22,6 +22,7 @@ from minichat.terminal.sanitize import clean_line
 from minichat.terminal.suggestion import HistorySuggestion
 from minichat.terminal.toolbar import cut, toolbar_text
 from minichat.terminal.typed import message_of
+from minichat.terminal.typed_ahead import signals_go_to, stop_if_asked
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
@@ -61,13 +62,19 @@ class LineEditor:
         self._session.default_buffer.on_text_changed += lambda _: self._show_hint("")
 
     def read(self, draft: str = "") -> str:
-        """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited."""
+        """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited.
+
+        A Ctrl-C behind the Enter is a SIGINT, and the caller's.
+        """
         self._hint = ""
         is_vi = self._chat.keys == "vi"
         self._session.editing_mode = EditingMode.VI if is_vi else EditingMode.EMACS
         self._session.app.ttimeoutlen = _ESCAPE_S if is_vi else self._escape_s
-        with self._meter:
-            return message_of(self._session.prompt(default=draft))
+        app = self._session.app
+        with self._meter, signals_go_to(app):
+            text = self._session.prompt(default=draft, handle_sigint=False)
+        stop_if_asked(app.input)
+        return message_of(text)
 
     def _show_hint(self, hint: str) -> None:
         self._hint = hint

@@ -10,6 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from minichat.terminal.continuing import marks, rest
 from minichat.terminal.output import write
 
 if TYPE_CHECKING:
@@ -28,51 +29,94 @@ def row_cells(row: str) -> int:
 
 
 class LiveArea:
-    """The cursor stands in the last live row, or, if there is none, at the start of an empty line."""
+    """The cursor stands in the last live row, or, if there is none, at the start of an empty line.
+
+    Each live row is a line of its own to the terminal, so how many rows of the screen it takes follows from the size
+    that the screen has now, whatever sizes it had since. Rows that a smaller screen pushed out at the top cannot be
+    taken back: they stay as they are, and what comes next goes on behind them.
+
+    Two things cannot be known. A screen that is resized between the last look at its size and the moment in which it
+    draws (microseconds, as the look comes right before the write) moves the cursor to a wrong row: when it got
+    narrower, rows of the unfinished block stay above it and come again; when it got wider right after it had got
+    narrower, rows above it may be drawn over. And of a block that is higher than the screen, only the end is live: the
+    rows of it that a smaller screen pushes out come again, as those before them had not been printed yet.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: list[str] = []  # the rows on the screen that may still change
+        self._is_whole = True  # whether they are all that is unfinished, not only the end of it
         self._width = console.size.width
+        self._above = ""  # the marks of what is unfinished and stands above the live rows for good
 
-    def update(self, final: list[str], live: list[str], width: int) -> bool:
+    def update(self, final: list[str], live: list[str], width: int, is_whole: bool = True) -> bool:
         """Puts `final`, for good, and then `live` in the place of the live rows before.
 
-        Of `live` only the end is shown, as much as the screen holds. `width` is what the rows were made for: if the
-        screen has another one by now, nothing is drawn, and the answer is False.
+        Of `live` only the end is shown, as much as the screen holds; is_whole: it begins where `final` ends. `width` is
+        what the rows were made for: if the screen has another one by now, nothing is drawn, and the answer is False.
         """
         size = self._console.size
-        live = live[-max(size.height - 1, 1) :]
-        before = self._rows_before(size.width, size.height)
+        if size.width != width:
+            return False
+        kept, before, above = self._on_screen(size.width, size.height)
+        starts_below = bool(self._live) and not kept
+        if above:
+            final, above = rest(final, above), "" if final else above
+        if above and is_whole:
+            live = rest(live, above)
+        shown = live[-max(size.height - 1, 1) :]
         same = 0
-        if width == self._width and before == len(self._live):
-            most = min(before, len(final) + len(live)) - 1  # the last one anew: the cursor ends in it
-            for row in (final + live)[: max(most, 0)]:
+        if width == self._width and before == len(kept):
+            most = min(before, len(final) + len(shown)) - 1  # the last one anew: the cursor ends in it
+            for row in (final + shown)[: max(most, 0)]:
                 # A live row was cut where the terminal thought it wider than we do: for good, it has to be whole.
-                if row != self._live[same] or (same < len(final) and not row.isascii()):
+                if row != kept[same] or (same < len(final) and not row.isascii()):
                     break
                 same += 1
-        rows = final[same:], live[max(0, same - len(final)) :]
-        sequence = _sequence(*rows, before - same, width) if final or live or before else ""
-        if self._console.size != size or size.width != width:
+        rows = final[same:], shown[max(0, same - len(final)) :]
+        sequence = "\n" * starts_below + _sequence(*rows, before - same, width) if final or shown or before else ""
+        if self._console.size != size:
             return False
         if sequence:
             write(self._console.file, sequence)
+        self._live, self._is_whole, self._above = shown, is_whole and shown == live, above
         # Rows that were under way when the screen was resized may have been cut: then all of them come anew.
-        self._live, self._width = live, width if self._console.size == size else 0
+        self._width = width if self._console.size == size else 0
         return True
 
-    def _rows_before(self, width: int, height: int) -> int:
-        """How many rows of the screen the live rows take now. Most terminals break them anew when they get narrower.
+    def _on_screen(self, width: int, height: int) -> tuple[list[str], int, str]:
+        """The live rows that are all on the screen, how many rows of it they take, and the marks of all above them.
 
-        What has left the screen that way stays in the scrollback, and comes once more when it is good: better twice
-        than not at all.
+        Most terminals break rows anew when they get narrower; some cut them.
         """
-        if width >= self._width or not _breaks_anew(os.environ):
-            count = len(self._live)
-        else:
-            count = sum(max(1, -(-row_cells(row) // width)) for row in self._live)
-        return min(count, height)
+        breaks, below = _breaks_anew(os.environ), 0
+        for n in range(len(self._live) - 1, -1, -1):
+            count = rows_of(self._live[n], width) if breaks else 1
+            if below + count > height:
+                above = self._above + marks(self._live[: n + 1]) if self._is_whole else self._above
+                return self._live[n + 1 :], below, above
+            below += count
+        return self._live, below, self._above
+
+
+def rows_of(row: str, width: int) -> int:
+    """How many rows of the screen a row takes where it is broken; a wide character is never cut in two.
+
+    >>> rows_of("a" * 80, 40), rows_of("a" * 81, 40), rows_of("日本", 3), rows_of("", 40)
+    (2, 3, 2, 1)
+    """
+    cells = row_cells(row)
+    if cells <= width or row.isascii():
+        return max(1, -(-cells // width))
+    from rich.cells import cell_len
+
+    count, used = 1, 0
+    for char in _SGR.sub("", row):
+        cells = cell_len(char)
+        if used + cells > width:
+            count, used = count + 1, 0
+        used += cells
+    return count
 
 
 def _breaks_anew(environment: Mapping[str, str]) -> bool:

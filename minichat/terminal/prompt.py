@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from minichat.terminal.interrupt import echo_off
+from minichat.terminal.echo import echo_off
 from minichat.terminal.output import is_moving
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ class Prompt:
     """Reads one message after the other."""
 
     def __init__(self, chat: Chat) -> None:
-        self._reader = _plain(chat) if chat.plain or not is_moving(sys.stdout) else _editing(chat)
+        self._is_plain = chat.plain or not is_moving(sys.stdout)
+        self._reader = _plain(chat) if self._is_plain else _editing(chat)
+
+    def keeps_terminal(self) -> AbstractContextManager[None]:
+        """Inside, what is typed between two prompts is not shown, and belongs to the next one."""
+        return nullcontext() if self._is_plain else echo_off()
 
     def read(self, draft: str = "") -> str:
         """What was typed: a message, or a command with its slash. EOFError on Ctrl-D.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minichat.terminal import commands
+from minichat.terminal.interrupt import interrupt_waits
 from minichat.terminal.output import print_error, say
 from minichat.terminal.prompt import Prompt
 from quant.errors import EngineError, MinichatError
@@ -26,8 +27,9 @@ def run_repl(chat: Chat) -> None:
     """
     prompt = Prompt(chat)
     try:
-        while _goes_on(chat, prompt):
-            pass
+        with prompt.keeps_terminal():
+            while _goes_on(chat, prompt):
+                pass
     finally:
         chat.save()
         if chat.session is not None:
@@ -49,21 +51,25 @@ def _goes_on(chat: Chat, prompt: Prompt) -> bool:
 def _take_line(chat: Chat, prompt: Prompt) -> bool:
     """Reads a line, then obeys the command or sends the message that it is; False to leave."""
     draft, chat.draft = chat.draft, ""
+    before = len(chat.conversation.messages)
+    text = command = at = None
     try:
-        text = prompt.read(draft)
-    except EOFError:
-        return False
-    except KeyboardInterrupt:  # a signal that came between two prompts
-        chat.draft = draft  # what is edited has not been given up
-        return True
-    at, chat.editing = chat.editing, None
-    command = commands.parse(text)
-    try:
+        with interrupt_waits():
+            text = prompt.read(draft)
+        at, chat.editing = chat.editing, None
+        command = commands.parse(text)
         if command is not None:
             return not commands.dispatch(chat, *command)
         if text.strip():
             _send(chat, text, at)
+    except EOFError:
+        return False
     except KeyboardInterrupt:
+        if text is None:  # a signal that came between two prompts
+            chat.draft = draft  # what is edited has not been given up
+            return True
+        if command is None and len(chat.conversation.messages) == before:
+            _put_back(chat, text, at or chat.editing)
         say("(stopped)\n", "dim")
     except MinichatError as error:
         if command is None and chat.info is None and not isinstance(error, EngineError):
@@ -95,7 +101,7 @@ def _send(chat: Chat, text: str, at: int | None) -> None:
         say(f"(there is no file {name[1:]}: sent as it stands)", "dim")
     try:
         ask(chat, message, at)
-    except (MinichatError, KeyboardInterrupt) as error:
+    except MinichatError as error:
         if not isinstance(error, EngineError) and len(chat.conversation.messages) == before:
             _put_back(chat, text, at)
         raise

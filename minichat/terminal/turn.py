@@ -16,6 +16,7 @@ from minichat.templates import check_call_tokens, describe_choice
 from minichat.terminal.answer import stream_answer, wait_loaded
 from minichat.terminal.chosen import settings_in
 from minichat.terminal.fitting import make_room
+from minichat.terminal.interrupt import ImpatientInterrupt
 from minichat.terminal.output import say
 from minichat.terminal.progress import StatusLine
 from quant.errors import ContextError, EngineError, UsageError
@@ -139,12 +140,13 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling, replac
     try:
         outcome = rounds.run()
         said_nothing = outcome.done.reason == "eos" and not outcome.done.tokens and not replaces
-    except (EngineError, OSError, SystemExit) as error:  # the engine died, or the window was closed
+    except (EngineError, OSError, SystemExit, KeyboardInterrupt) as error:
+        # The engine died, the window was closed, or a Ctrl-C came when the answer was just there.
         if is_replacing():
             pass
         elif text := "".join(chat.heard):
             conversation.messages.append(Message("assistant", text, cut=True))  # what was said is kept
-        elif not isinstance(error, EngineError):
+        elif not isinstance(error, (EngineError, KeyboardInterrupt)):
             before = list(conversation.messages)
         raise
     finally:
@@ -206,7 +208,7 @@ def _stream(chat: Chat, pieces: Sequence[Piece], sampling: Sampling, room: int) 
             heard=chat.hear,
             plain=chat.plain,
         )
-    except KeyboardInterrupt:  # a second Ctrl-C: the engine did not heed the first
+    except ImpatientInterrupt:  # the engine did not heed the first one
         chat.restart()
         raise EngineError("the engine did not stop; it was ended and starts again") from None
     chat.stats, chat.used = done.stats, done.stats.context_tokens
