@@ -18,6 +18,10 @@ ELSEWHERE = (
     "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
 )  # fmt: skip
 
+# The tests run on all cores at once. There, threads of llama.cpp that wait for each other's turn at every layer make it
+# ten times as slow; one alone does not wait. It computes the same numbers. Read when OpenMP is loaded: before any test.
+os.environ["OMP_THREAD_LIMIT"] = "1"
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

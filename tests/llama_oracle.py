@@ -2,7 +2,7 @@
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +40,37 @@ def _model(path: Path, vocab_only: bool = False) -> Iterator[Any]:
 
 def logits(path: Path, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """The logits after each of `ids`, with a float32 cache: (n_tokens, vocab)."""
+    return logits_of_each(path, [ids])[0]
+
+
+def logits_of_each(path: Path, texts: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+    """As `logits`, for texts that know nothing of each other; the model is loaded once.
+
+    One thread: tests run on all cores already, and threads of llama.cpp that wait for each other do it busily.
+    """
     with _model(path) as model:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = 512
-        params.n_threads = params.n_threads_batch = 2
+        params.n_threads = params.n_threads_batch = 1
         params.type_k = params.type_v = _F32
         params.flash_attn_type = 0
         context = llama_cpp.llama_init_from_model(model, params)
-        batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
-        batch.n_tokens = len(ids)
-        for i, token in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.logits[i] = int(token), i, 1
-            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
-        assert llama_cpp.llama_decode(context, batch) == 0
-        n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
-        result = np.ctypeslib.as_array(llama_cpp.llama_get_logits(context), (len(ids), n_vocab)).copy()
-        llama_cpp.llama_batch_free(batch)
+        found = [_decode(model, context, ids) for ids in texts]
         llama_cpp.llama_free(context)
+    return found
+
+
+def _decode(model: Any, context: Any, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+    batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
+    batch.n_tokens = len(ids)
+    for i, token in enumerate(ids):
+        batch.token[i], batch.pos[i], batch.logits[i] = int(token), i, 1
+        batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+    assert llama_cpp.llama_decode(context, batch) == 0
+    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    result = np.ctypeslib.as_array(llama_cpp.llama_get_logits(context), (len(ids), n_vocab)).copy()
+    llama_cpp.llama_batch_free(batch)
     return result
 
 

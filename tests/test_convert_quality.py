@@ -33,7 +33,8 @@ def talks() -> list[Talk]:
 
 def log_probabilities(path: Path, talks: list[Talk]) -> NDArray[np.float64]:
     """Those of the tokens that the model was trained to say. (n_tokens, vocabulary)"""
-    logits = np.concatenate([llama_oracle.logits(path, ids)[said] for ids, said in talks]).astype(np.float64)
+    found = llama_oracle.logits_of_each(path, [ids for ids, _ in talks])
+    logits = np.concatenate([of_each[said] for of_each, (_, said) in zip(found, talks, strict=True)]).astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
