@@ -21,7 +21,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	@rm -f .venv/tested
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 	@touch .venv/tested
 
 # The tests again only if a file is newer than their last success.

@@ -12,6 +12,12 @@ from checkpoints import SHARDED
 
 END_TOKEN = 2
 NO_HUB = "http://127.0.0.1:9"  # nobody answers there
+# Files that take long, the longest first: begun late, one of them would keep a single core busy at the end.
+LONG = (
+    "test_pull_kills", "test_convert_resume", "test_convert_mutations", "test_crash", "test_pull",
+    "test_hub_faults", "test_cli", "test_tty_sessions", "test_tty_stopping", "test_tty_reading", "test_convert_quality",
+    "test_cli_convert", "test_golden", "test_convert_family", "test_hostile_output", "test_hub_weights",
+)  # fmt: skip
 # Where the hub's tools and other programs are told to look, and by which way.
 ELSEWHERE = (
     "HF_TOKEN", "HF_HUB", "HF_HOME", "HUGGING", "TRANSFORMERS", "XDG_", "OLLAMA_",
@@ -21,6 +27,11 @@ ELSEWHERE = (
 # The tests run on all cores at once. There, threads of llama.cpp that wait for each other's turn at every layer make it
 # ten times as slow; one alone does not wait. It computes the same numbers. Read when OpenMP is loaded: before any test.
 os.environ["OMP_THREAD_LIMIT"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import io
 import json
 import os
@@ -253,11 +254,16 @@ def _run(task: dict[str, Any], stdout: Path, stderr: Path, calls_file: Path) -> 
 
 
 def warm_up() -> None:
-    """Everything is imported, as it would be by these commands, and no thread is left."""
+    """Everything is imported, as it would be by these commands and by `pull`, and no thread is left."""
     sys.path.insert(0, str(Path(__file__).parent))
     import huggingface_hub.hf_api  # noqa: F401
     from checkpoints import config, write_checkpoint
 
+    import minichat.catalog_file
+    import minichat.elsewhere
+    import minichat.hub.lookup
+    import minichat.hub_cache
+    import minichat.pull
     import minichat.pull_checkpoint
     import minichat.pull_gguf  # noqa: F401
     from minichat.cli import main
@@ -270,6 +276,7 @@ def warm_up() -> None:
             with contextlib.suppress(SystemExit):
                 main()
     assert threading.active_count() == 1
+    gc.freeze()  # what is here is never looked through, and so never copied, by a child
 
 
 if __name__ == "__main__":
