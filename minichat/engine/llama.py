@@ -176,14 +176,34 @@ class Llama:
         self._c.llama_memory_clear(self._memory, False)
         self.cached.clear()
 
-    def decode(self, ids: Sequence[int]) -> bool:
-        """Decodes at most BATCH ids behind the cached ones. False if `abort()` stopped it: then nothing was added."""
+    @property
+    def can_cut(self) -> bool:
+        """Whether what was decoded last can be taken out of the KV cache again: not a recurrent state, nor a window."""
+        c = self._c
+        return not (self._window or c.llama_model_is_recurrent(self._model) or c.llama_model_is_hybrid(self._model))
+
+    def cut_back(self, length: int) -> None:
+        """Takes all but the first `length` cached ids out of the KV cache. Raises EngineError where that cannot be."""
+        if length < len(self.cached):
+            if not self._cut(length):
+                self.clear()
+                raise EngineError("the KV cache cannot be cut back")
+            del self.cached[length:]
+
+    def decode(self, ids: Sequence[int], every: bool = False) -> bool:
+        """Decodes at most BATCH ids behind the cached ones. False if `abort()` stopped it: then nothing was added.
+
+        every: each of the ids gets logits, not the last one alone.
+        """
         if not 0 < len(ids) <= BATCH or len(self.cached) + len(ids) > self.ctx:
             raise EngineError(f"a batch of {len(ids)} tokens at position {len(self.cached)} of {self.ctx}")
         c = self._c
         self._log.clear()
         tokens = (c.llama_token * len(ids))(*ids)  # (len(ids),) int32; the batch only points at it
-        status = c.llama_decode(self._context, c.llama_batch_get_one(tokens, len(ids)))
+        batch = c.llama_batch_get_one(tokens, len(ids))
+        if every:
+            batch.logits = (ctypes.c_int8 * len(ids))(*[1] * len(ids))
+        status = c.llama_decode(self._context, batch)
         if status == 0:
             self.cached.extend(ids)
             return True
@@ -197,16 +217,68 @@ class Llama:
         """Makes a decode under way return early, and the ones to come, until it is switched off. Any thread may."""
         self._abort_flag.value = b"1" if on else b"0"
 
-    def sample(self, sampler: Any) -> int:
-        """The next token, drawn by a chain of `sampler.chain` from the logits of the last decoded token."""
-        return int(self._c.llama_sampler_sample(sampler, self._context, -1))
+    def sample(self, sampler: Any, at: int = -1) -> int:
+        """The next token, drawn by a chain of `sampler.chain` from the logits of the last decoded token.
 
-    def logits(self) -> memoryview[float]:
-        """The logits after the last decoded token: (vocabulary,) float32, valid until the next decode."""
-        address = ctypes.cast(self._c.llama_get_logits_ith(self._context, -1), ctypes.c_void_p).value
+        at: from those of another id of the last batch, which was decoded with `every`.
+        """
+        return int(self._c.llama_sampler_sample(sampler, self._context, at))
+
+    def logits(self, at: int = -1) -> memoryview[float]:
+        """The logits after the last decoded token, or another of its batch: (vocabulary,) float32.
+
+        They are valid until the next decode.
+        """
+        address = ctypes.cast(self._c.llama_get_logits_ith(self._context, at), ctypes.c_void_p).value
         if address is None:
             raise EngineError("llama.cpp has no logits: nothing has been decoded")
         return memoryview((ctypes.c_float * self.vocabulary).from_address(address)).cast("B").cast("f")
+
+    # Its state: what the KV cache holds of the cached ids. Files and their checks are `state`'s.
+
+    def state_bytes(self) -> int:
+        """How large `copy_state` is, and `write_state`'s file within a few bytes a token."""
+        return int(self._c.llama_state_seq_get_size(self._context, 0))
+
+    def copy_state(self) -> ctypes.Array[ctypes.c_uint8]:
+        """The state in memory, to go on with in another context of the same model and the same cache types."""
+        buffer = (ctypes.c_uint8 * self.state_bytes())()
+        if self._c.llama_state_seq_get_data(self._context, buffer, len(buffer), 0) != len(buffer):
+            raise EngineError(f"llama.cpp could not copy the KV cache: {self._last_log()}")
+        return buffer
+
+    def paste_state(self, state: ctypes.Array[ctypes.c_uint8], ids: Sequence[int]) -> bool:
+        """Puts what `copy_state` gave, when `ids` were cached, in the place of the KV cache; if not, empties that."""
+        self.clear()
+        self._log.clear()
+        if len(ids) > self.ctx or not self._c.llama_state_seq_set_data(self._context, state, len(state), 0):
+            self.clear()
+            return False
+        self.cached.extend(ids)
+        return True
+
+    def write_state(self, path: Path) -> int:
+        """Writes the state and the cached ids to a file, layer by layer; its length in bytes, 0 if that failed."""
+        ids = (self._c.llama_token * len(self.cached))(*self.cached)
+        self._log.clear()
+        return int(self._c.llama_state_seq_save_file(self._context, os.fsencode(path), 0, ids, len(ids)))
+
+    def read_state(self, path: Path, ids: Sequence[int]) -> bool:
+        """Puts a file of `write_state` with these ids in the place of the KV cache; if that fails, empties it.
+
+        llama.cpp may abort on a file that is none: look at it first (`state_file.check`).
+        """
+        self.clear()
+        self._log.clear()
+        room, count = (self._c.llama_token * max(1, len(ids)))(), ctypes.c_size_t(0)
+        fits = len(ids) <= self.ctx and self._c.llama_state_seq_load_file(
+            self._context, os.fsencode(path), 0, room, len(ids), ctypes.byref(count)
+        )
+        if not fits or list(room[: count.value]) != list(ids):
+            self.clear()
+            return False
+        self.cached.extend(ids)
+        return True
 
     # llama.cpp's log.
 
