@@ -11,7 +11,7 @@ from fake_screen import Screen
 from rich.console import Console
 from rich.markdown import Markdown
 
-from minichat.terminal import live
+from minichat.terminal import continuing, live
 from minichat.terminal.blocks import Block, BlockSource
 from minichat.terminal.live import LiveArea
 from minichat.terminal.markdown import MarkdownStream
@@ -99,6 +99,9 @@ class Clock:
     def __call__(self) -> float:
         self.now_s += self.random.choice([0, 0, 0.001, 0.05])
         return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
 
 
 def stream(text: str, width: int, height: int, seed: int) -> Screen:
@@ -194,7 +197,8 @@ def test_resizing_in_the_middle() -> None:
     for seed in range(20):
         screen = Screen(80, 24)
         shown = console(80, 24, screen)
-        markdown = MarkdownStream(shown, Clock(seed))
+        clock = Clock(seed)
+        markdown = MarkdownStream(shown, clock, clock.sleep)
         chance = random.Random(seed)
         for at in range(0, len(text), 5):
             markdown.feed(text[at : at + 5])
@@ -212,10 +216,13 @@ def test_rows_that_a_narrower_screen_broke_are_not_left_behind() -> None:
     screen = Screen(80, 24)
     shown = console(80, 24, screen)
     clock = Clock(0)
-    markdown = MarkdownStream(shown, clock)
+    markdown = MarkdownStream(shown, clock, clock.sleep)
     for chunk, width in (("word " * 50, 40), ("more " * 30, 25), ("end", 60)):
         clock.now_s += 10
         markdown.feed(chunk)
+        assert chunk not in " ".join(screen.text()) or width == 40  # the size may change again
+        clock.now_s += 10
+        markdown.tick()
         screen.resize(width, 24)
         shown.size = (width, 24)  # type: ignore[assignment]
     markdown.close()
@@ -246,7 +253,7 @@ def test_what_the_terminal_thinks_wider_is_whole_in_the_end(char: str) -> None:
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(live) == (0, 1)
+    assert [doctest.testmod(module) for module in (live, continuing)] == [(0, 2), (0, 3)]
 
 
 def test_rows_that_are_no_longer_needed_are_erased() -> None:

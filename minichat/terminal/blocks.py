@@ -72,12 +72,16 @@ class BlockSource:
         source, self._rest = self._rest, ""
         return list(self._parse(source, _lines(source)))
 
-    def unfinished(self, rows: int, columns: int) -> list[Block]:
-        """The rest as it would be shown now, at least the end of it that fills `rows` of a screen."""
-        return list(self._parse(source := self._end(rows, columns), _lines(source)))
+    def unfinished(self, rows: int, columns: int) -> tuple[list[Block], bool]:
+        """The rest as it would be shown now, or the end of it that fills `rows` of a screen; whether it is all."""
+        source, is_whole = self._end(rows, columns)
+        return list(self._parse(source, _lines(source))), is_whole
 
-    def _end(self, rows: int, columns: int) -> str:
-        """A bounded end of the rest that still is what it was: the end of a fence has its fence, a table its head."""
+    def _end(self, rows: int, columns: int) -> tuple[str, bool]:
+        """A bounded end of the rest that still is what it was: the end of a fence has its fence, a table its head.
+
+        And whether it is the whole rest.
+        """
         whole = self._rest.rfind("\n") + 1
         text = self._rest
         if self._closing is None and _MARKER_ONLY.match(text, whole):
@@ -89,7 +93,7 @@ class BlockSource:
                 break
         start = max(start, newline)
         if start == 0:
-            return text
+            return text, True
         cut = text.find("\n", start) + 1 or start
         lines = text.split("\n", 2)
         if self._closing is not None:
@@ -98,7 +102,7 @@ class BlockSource:
             head = lines[:2]
         else:
             head = []
-        return "".join(line + "\n" for line in head) + text[cut:]
+        return "".join(line + "\n" for line in head) + text[cut:], False
 
     def _in_fence(self, whole: int) -> bool:
         """Whether the rest is a fence still open: long code is then not parsed before it ends."""

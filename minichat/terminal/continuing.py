@@ -15,28 +15,30 @@ _NO_MARK = re.compile("\x1b\\[[0-9;]*m|[\\s\u2500-\u259f]")  # box drawing and b
 
 
 def marks(rows: list[str]) -> str:
-    """
+    r"""
     >>> marks(["one \x1b[1mtwo\x1b[0m", "", "───", "▌ x"])
     'onetwox'
     """
     return "".join(_NO_MARK.sub("", row) for row in rows)
 
 
-def rest(rows: list[str], above: str) -> list[str]:
-    """`rows` without what begins them and stands above: `above` are its marks.
+def rest(rows: list[str], above: str) -> tuple[list[str], str]:
+    r"""`rows` without what begins them and stands above (`above` are its marks), and the marks that go beyond `rows`.
 
     >>> rest(["one two", "\x1b[1mthree four\x1b[0m", "five"], "onetwothree")
-    ['\x1b[1mfour\x1b[0m', 'five']
+    (['\x1b[1mfour\x1b[0m', 'five'], '')
+    >>> rest(["one two"], "onetwothree")
+    ([], 'three')
     """
     if not above:
-        return rows
+        return rows, ""
     count = max(_in_order(rows, above), _whole_rows(rows, above))
     for n, row in enumerate(rows):
         found = len(marks([row]))
-        if found > count:
-            return [_without(row, count), *rows[n + 1 :]]
+        if found > count or not count:
+            return [_without(row, count), *rows[n + 1 :]], ""
         count -= found
-    return []
+    return [], above[len(marks(rows)) :]
 
 
 def _in_order(rows: list[str], above: str) -> int:

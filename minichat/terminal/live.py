@@ -59,12 +59,15 @@ class LiveArea:
         if size.width != width:
             return False
         kept, before, above = self._on_screen(size.width, size.height)
-        starts_below = bool(self._live) and not kept
-        if above:
-            final, above = rest(final, above), "" if final else above
-        if above and is_whole:
-            live = rest(live, above)
-        shown = live[-max(size.height - 1, 1) :]
+        starts_below = bool(self._live) and not before
+        if final:
+            final, above = rest(final, above)
+        if is_whole:
+            live, _ = rest(live, above)
+        room = max(size.height - 1, 1)
+        if above and is_whole and len(live) > room:  # what stands above cannot change any more: no need to wait
+            final, live, above = final + live[:-room], live[-room:], above + marks(live[:-room])
+        shown = live[-room:]
         same = 0
         if width == self._width and before == len(kept):
             most = min(before, len(final) + len(shown)) - 1  # the last one anew: the cursor ends in it
@@ -74,7 +77,9 @@ class LiveArea:
                     break
                 same += 1
         rows = final[same:], shown[max(0, same - len(final)) :]
-        sequence = "\n" * starts_below + _sequence(*rows, before - same, width) if final or shown or before else ""
+        sequence = "\n" if starts_below else ""
+        if final or shown or before:
+            sequence += _sequence(*rows, before - same, width)
         if self._console.size != size:
             return False
         if sequence:
@@ -93,8 +98,9 @@ class LiveArea:
         for n in range(len(self._live) - 1, -1, -1):
             count = rows_of(self._live[n], width) if breaks else 1
             if below + count > height:
-                above = self._above + marks(self._live[: n + 1]) if self._is_whole else self._above
-                return self._live[n + 1 :], below, above
+                if not self._is_whole:
+                    return self._live[n + 1 :], height, self._above
+                return self._live[n + 1 :], below, self._above + marks(self._live[: n + 1])
             below += count
         return self._live, below, self._above
 
@@ -139,9 +145,11 @@ def _sequence(final: list[str], live: list[str], before: int, width: int) -> str
         parts.append("\x1b[J")
     drawn = [_drawn(row, width, "\x1b[J") for row in final] + [_drawn(row, width, "\x1b[K") for row in live]
     parts += [row + "\n" for row in drawn[: len(final)]]
-    if live:
-        # A row that the terminal thinks wider than we do is cut for now, lest we lose count of the rows.
-        parts += ["\x1b[?7l", "\n".join(drawn[len(final) :]), "\x1b[?7h"]
+    for n, row in enumerate(drawn[len(final) :]):
+        parts.append("\n" * (n > 0))
+        # A row that the terminal thinks wider than we do is cut for now, lest we lose count of the rows. Others
+        # are not: a screen that has just got narrower breaks them, as it does with those that it had before.
+        parts.append(row if row.isascii() else f"\x1b[?7l{row}\x1b[?7h")
     return "".join(parts)
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _INTERVAL_S = 0.04
 _SHARE = 0.025
+_SETTLE_S = 0.35  # tmux tells of the next size up to 0.25 s late, and others too, while a window is being dragged
+_MOST_WAITS = 30
 _CODE_THEME = "ansi_dark"  # 16 colours of the user's own, and no background that is copied along as blanks
 _MAX_NESTING = 12  # deeper, the parser drops text and the columns run out
 _PADDING = re.compile(" +$")
@@ -37,17 +39,25 @@ _PADDING = re.compile(" +$")
 class MarkdownStream:
     """Feed it the pieces of an answer; close it at the end, also of an answer that was stopped.
 
-    `due` is the time, by `clock`, from which on `tick` has something to draw; None if all is shown.
+    `due` is the time, by `clock`, from which on `tick` has something to draw; None if all is shown. While the screen is
+    being resized nothing is drawn: the size that the program is told may not be the one that the terminal has already.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._console = console
         self._clock = clock
+        self._sleep = sleep
+        self._size = console.size
         self._moves = not console.is_dumb_terminal
         self._source = BlockSource()
         self._renderer = BlockRenderer(console)
         self._area = LiveArea(console)
-        self._next_s = clock()
+        self._next_s = self._settled_s = clock()
         self._stale = False
 
     @property
@@ -64,6 +74,10 @@ class MarkdownStream:
         start = self._clock()
         if not self._stale or start < self._next_s:
             return
+        self._look(start)
+        if start < self._settled_s:
+            self._next_s = min(self._settled_s, start + _INTERVAL_S)
+            return
         self._draw()
         self._stale = False
         end = self._clock()
@@ -71,15 +85,33 @@ class MarkdownStream:
 
     def close(self) -> None:
         """Shows the rest; the cursor is then at the start of a line."""
-        self._show(self._source.finished() + self._source.last(), [])
+        if self._moves:
+            self._wait_settled()
+        self._show(self._source.finished() + self._source.last(), [], True)
         self._stale = False
+
+    def _look(self, now_s: float) -> None:
+        """Sees whether the screen has been resized, and when it will be safe to draw again."""
+        if self._console.size != self._size:
+            self._size = self._console.size
+            self._settled_s = now_s + _SETTLE_S
+
+    def _wait_settled(self) -> None:
+        for _ in range(_MOST_WAITS):
+            now_s = self._clock()
+            self._look(now_s)
+            if now_s >= self._settled_s:
+                return
+            self._sleep(_SETTLE_S / 7)
 
     def _draw(self) -> None:
         final = self._source.finished()
         size = self._console.size
-        self._show(final, self._source.unfinished(size.height, size.width) if self._moves else [])
+        live, is_whole = self._source.unfinished(size.height, size.width) if self._moves else ([], True)
+        self._show(final, live, is_whole)
 
-    def _show(self, final: list[Block], live: list[Block]) -> None:
+    def _show(self, final: list[Block], live: list[Block], is_whole: bool) -> None:
+        """is_whole: `live` is all that is unfinished."""
         above, is_shown = self._renderer.last, False
         while not is_shown:  # rendering takes a while: the screen may have been resized meanwhile
             width = self._console.size.width
@@ -88,7 +120,9 @@ class MarkdownStream:
             if final:
                 self._renderer.last = final[-1]
             if self._moves:
-                is_shown = self._area.update(final_rows, self._renderer.rows(live), width)
+                is_shown = self._area.update(final_rows, self._renderer.rows(live), width, is_whole)
+                if not is_shown:
+                    self._wait_settled()
             else:
                 if final:
                     write(self._console.file, "".join(row + "\n" for row in final_rows))
