@@ -39,22 +39,26 @@ class Constrained:
         self._candidates = Candidates(c, llama.vocabulary)
         self._misfits: set[int] = set()  # what cannot be drawn now, whatever the grammar says
         self._wordless = {token for token in tokenizer.wordless if not llama.ends(token)}
+        self._at = -1
         self._enough = 1 if not sampling.temperature else sampling.top_k or llama.vocabulary
 
-    def draw(self) -> int | None:
+    def draw(self, at: int = -1) -> int | None:
         """The next token; None where the grammar is complete and the vocabulary has no token for the end.
+
+        at: which id of the last batch it stands behind, as in `Llama.sample`.
 
         Raises GrammarError if the grammar asks for something that no token of the vocabulary begins. A grammar that is
         so ambiguous that llama.cpp follows ever more of its ways at once ends the process.
         """
         with watch("to find a token that the grammar allows", _LONGEST_DRAW_S):
+            self._at = at
             token = self._draw()
             if token is not None:
                 self._c.llama_sampler_accept(self._grammar, token)  # aborts on a token that is not allowed
         return token
 
     def _draw(self) -> int | None:
-        token: int | None = self._llama.sample(self._samplers)
+        token: int | None = self._llama.sample(self._samplers, self._at)
         if token is None or token in self._wordless or not self._allows(token) or not self._goes_on(token):
             self._misfits = {*self._wordless}
             token = self._draw_from_allowed()
@@ -98,7 +102,7 @@ class Constrained:
 
         Not more of them than the samplers look at: the rest only costs time.
         """
-        self._candidates.fill(self._llama.logits(), without=self._misfits)
+        self._candidates.fill(self._llama.logits(self._at), without=self._misfits)
         self._keep(best or self._llama.vocabulary)
         self._c.llama_sampler_apply(self._grammar, self._candidates.pointer)
         self._keep(self._enough)

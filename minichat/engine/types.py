@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Device = Literal["auto", "cpu", "gpu"]
+CacheType = Literal["f16", "q8_0", "q4_0"]
+FlashAttention = Literal["auto", "on", "off"]
 Reason = Literal["eos", "stop", "length", "context"]
 Kind = Literal["text", "call", "think"]
 TemplateHow = Literal["recorded", "told", "embedded", "base", "unknown"]
@@ -18,10 +20,14 @@ TemplateHow = Literal["recorded", "told", "embedded", "base", "unknown"]
 class LoadOptions:
     """How a model is loaded. None leaves the choice to the engine.
 
-    ctx: context length in tokens (None: the model's own, at most `llama.DEFAULT_CTX`).
-    gpu_layers: layers to offload (None: all on "auto" and "gpu", none on "cpu").
+    ctx: context length in tokens, opened at once (None: what the model was trained for, as far as it fits into memory;
+        a short one is opened, which grows when it is needed).
+    gpu_layers: layers to offload (None: as many as fit on "auto" and "gpu", none on "cpu").
     threads: threads for decode and prefill (None: the physical cores that this process may use).
     vocab_only: read header and vocabulary only, for `tokenize`; `generate` is then refused.
+    cache_type: how the KV cache is kept; q8_0 takes half the memory, q4_0 a quarter, and flash attention is needed.
+    speculation: guess at tokens and decode several at once where that pays; what is answered stays as it is.
+    draft: the GGUF of a smaller model of the same vocabulary that does the guessing (None: the text so far does).
     """
 
     ctx: int | None = None
@@ -29,6 +35,10 @@ class LoadOptions:
     threads: int | None = None
     device: Device = "auto"
     vocab_only: bool = False
+    cache_type: CacheType = "f16"
+    flash_attention: FlashAttention = "auto"
+    speculation: bool = True
+    draft: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,13 @@ class Sampling:
 class ModelInfo:
     """What the engine knows of the model that it has loaded. ctx and ctx_train in tokens.
 
+    ctx: the longest context that there may be; it may be opened shorter, and grows.
     template: the version of Mistral's template to talk to it with; None if none is known.
     template_how: whether minichat's converter recorded it, or it was told from the file; else whether the file has a
         template of another family embedded, is a base model's, or looks like Mistral's but cannot be placed.
     template_why: what that was told from, one line.
     bos: the name of the control token that the file wants before a prompt; None if it wants none.
+    fit: what was chosen because memory is short, in one line; "" if nothing had to give way.
     """
 
     name: str
@@ -70,6 +82,7 @@ class ModelInfo:
     threads: int
     gpu_layers: int
     bos: str | None = None
+    fit: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ class Stats:
 
     seed: what the tokens were drawn with: the one that was asked for, else the one that was made up for this answer;
         None where nothing was to be drawn.
+    drafted: tokens that were guessed at and decoded ahead; accepted: how many of them were drawn then.
     """
 
     prompt_tokens: int
@@ -88,6 +102,8 @@ class Stats:
     decode_s: float
     context_tokens: int
     seed: int | None = None
+    drafted: int = 0
+    accepted: int = 0
 
     @property
     def decode_tokens_per_s(self) -> float:
