@@ -9,12 +9,14 @@
     │   ├── TemplateError         messages that a template cannot express
     │   ├── ToolError             a file of tools that is none, or calls that lead nowhere
     │   ├── SchemaError           a JSON Schema that is invalid, or that minichat cannot use
+    │   ├── FitError              a model or a context that memory has no room for
     │   ├── ContextError          a prompt longer than the context
     │   └── GrammarError          a grammar that is none, or that an answer cannot go on with
     ├── NetworkError         4    the hub cannot be reached, or refuses
     ├── StorageError         5    a file cannot be written
     │   └── DiskFullError         there is no room for it on the disk
-    └── EngineError          6    the engine process died, or does not answer
+    └── EngineError          6    the engine cannot do what it should
+        └── EngineDiedError       its process died, or got stuck and was ended
 
 Each message is one line: what is wrong, with which file or tensor, and what to do next. `exit_code` is what the
 program ends with when the error reaches the command line. The tree stands in the lowest room so that all may raise it.
@@ -57,6 +59,10 @@ class SchemaError(DataError):
     pass
 
 
+class FitError(DataError):
+    pass
+
+
 class ContextError(DataError):
     pass
 
@@ -79,3 +85,11 @@ class DiskFullError(StorageError):
 
 class EngineError(MinichatError):
     exit_code = 6
+
+
+class EngineDiedError(EngineError):
+    """`what`: how it ended, without the advice that the message ends with."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} (/reload, or a new run, starts it again)")
+        self.what = what

@@ -1,7 +1,8 @@
 """The engine as the front sees it: start the process, send requests, read typed events.
 
 `Engine(path, options)` returns at once; the model loads while the front goes on. Whatever happens to the process, the
-front gets one EngineError with one line; it can close this engine and start another.
+front gets one EngineError with one line; it can close this engine and start another. That it got stuck is noticed while
+somebody waits for it (`minichat.engine.pulse`): then it is ended.
 """
 
 from __future__ import annotations
@@ -9,24 +10,27 @@ from __future__ import annotations
 import io
 import os
 import queue
-import signal
+import select
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from minichat.engine import protocol
-from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
+from minichat.engine.ending import describe_end, memory_kills
+from minichat.engine.pulse import PING_AFTER, TICK_S, Pulse, read_signs
+from minichat.engine.types import Event, LoadOptions, ModelInfo, Sampling
 from minichat.template.messages import Message
 from minichat.template.openai import message_value
 from minichat.template.pieces import Piece, from_json, to_json
 from minichat.template.tools import Tool, tool_value
-from quant.errors import EngineError, MinichatError
+from quant.errors import EngineDiedError, EngineError, MinichatError
 
 # With -c or -m Python puts the current folder first on its path, where a user's own `quant/` would be taken for ours.
 _START = "import sys; sys.path[:] = filter(None, sys.path); from minichat.engine.worker import main; main()"
@@ -38,7 +42,6 @@ _ENVIRONMENT = {
     "GOMP_SPINCOUNT": "10000",
 }
 _CLOSE_S = 2.0
-_DIAGNOSTICS_BYTES = 4096
 
 
 class Engine:
@@ -59,6 +62,12 @@ class Engine:
             )
         except OSError as error:
             raise EngineError(f"the engine cannot be started: {error.strerror or error}") from error
+        self.on_end: Callable[[], object] | None = None  # called, from a thread, when the process has ended
+        self._stuck = ""  # why it was ended
+        self._kills_before: int | None = None  # processes that the system killed for their memory
+        self._pulse = Pulse()
+        if self._process.stdin is not None:
+            os.set_blocking(self._process.stdin.fileno(), False)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
         self._last_id = 0
@@ -137,6 +146,15 @@ class Engine:
         info: dict[str, Any] = self._result(self._send("info"))["info"]
         return info
 
+    def has_died(self) -> bool:
+        """Whether the process is gone. Never waits."""
+        return self._process.poll() is not None
+
+    def check_alive(self) -> None:
+        """Raises EngineDiedError, which says how, if the process is gone. Never waits otherwise."""
+        if self.has_died():
+            raise self._death()
+
     def close(self) -> None:
         """Ends the process: by closing its input, and if it does not heed that, by killing it."""
         if self._process.stdin is not None:
@@ -163,10 +181,10 @@ class Engine:
         except MinichatError as error:
             self._failure = error
             return
-        if line["event"] == "progress" and on_progress is not None:
-            on_progress(line["fraction"])
-        elif line["event"] == "done":
-            self._info = ModelInfo(**line["info"])
+        if line.get("event") == "progress" and on_progress is not None:
+            on_progress(line.get("fraction", 0.0))
+        elif line.get("event") == "done":
+            self._info = protocol.info_from(line)
 
     def _ask(self, op: str, pieces: Sequence[Piece], **fields: Any) -> int:
         self.wait_loaded()
@@ -190,7 +208,10 @@ class Engine:
         self._writing = True
         try:
             while rest and self._process.stdin is not None:
-                rest = rest[self._process.stdin.write(rest) or 0 :]
+                written = self._process.stdin.write(rest)
+                if written is None:  # the pipe is full
+                    self._wait_to_write(self._process.stdin.fileno())
+                rest = rest[written or 0 :]
         except (OSError, ValueError):
             pass  # the process is gone: whoever reads its answer is told why
         finally:
@@ -199,49 +220,57 @@ class Engine:
             self._stop_waits = False
             self.stop()
 
+    def _wait_to_write(self, pipe: int) -> None:
+        if not select.select([], [pipe], [], TICK_S)[1]:
+            self._tick()
+
+    def _tick(self) -> None:
+        """One more second in which the process took no request and gave no answer; ends it if it is stuck."""
+        problem = self._pulse.tick(read_signs(self._process.pid))
+        if problem is not None:
+            self._stuck = problem
+            self._process.kill()
+        elif self._pulse.silent >= PING_AFTER and self._process.stdin is not None:
+            with suppress(OSError, ValueError):
+                self._process.stdin.write(protocol.PING)  # all of it or, into a full pipe, nothing
+
     def _read(self) -> None:
         """Runs in a thread: the process's lines into the queue, then b"" for their end."""
+        self._kills_before = memory_kills()
         try:
             if self._process.stdout is not None:
                 with io.BufferedReader(self._process.stdout) as stream:  # type: ignore[type-var]
                     for line in stream:
-                        self._lines.put(line)
+                        self._pulse.heard()
+                        if line.endswith(b"\n") and line != protocol.PONG:  # else it died in the middle of it
+                            self._lines.put(line)
         finally:
             self._lines.put(b"")
+            if self.on_end is not None:
+                self.on_end()
 
     def _receive(self) -> protocol.Line:
-        raw = self._lines.get()
+        while True:
+            try:
+                raw = self._lines.get(timeout=TICK_S)
+                break
+            except queue.Empty:
+                self._tick()
         if not raw:
             self._lines.put(raw)  # for the next one who asks
-            raise EngineError(f"the engine died: {self._last_words()} (/reload, or a new run, starts it again)")
+            raise self._death()
         return protocol.decode(raw)
 
-    def _last_words(self) -> str:
-        """How the process ended and the last thing that it said, on one line."""
+    def _death(self) -> EngineDiedError:
         if self._diagnostics.closed:
-            return "it was closed"
+            return EngineDiedError("the engine died: it was closed")
+        if self._stuck:
+            return EngineDiedError(f"the engine got stuck and was ended: {self._stuck}")
         try:
             code = self._process.wait(_CLOSE_S)
         except subprocess.TimeoutExpired:
-            return "it closed its pipes"
-        self._diagnostics.seek(0, os.SEEK_END)
-        self._diagnostics.seek(max(0, self._diagnostics.tell() - _DIAGNOSTICS_BYTES))
-        said = self._diagnostics.read().decode(errors="replace").split("\n")
-        last = next((" ".join(line.split()) for line in reversed(said) if line.strip() and not _is_trace(line)), "")
-        how = _signal_name(-code) if code < 0 else f"exit code {code}"
-        return f"{how}, {last}" if last else how
-
-
-def _is_trace(line: str) -> bool:
-    """Whether this line says where in the code the process was, not what was wrong."""
-    return line.startswith(('  File "', "Thread 0x", "Current thread 0x"))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"
+            return EngineDiedError("the engine died: it closed its pipes")
+        return EngineDiedError(f"the engine died: {describe_end(code, self._diagnostics, self._kills_before)}")
 
 
 class _Lines:
@@ -258,9 +287,9 @@ class _Lines:
             line = self._engine._receive()
             if line.get("id") != self._request:
                 continue  # the end of an answer that was given up
-            if line["event"] in ("done", "error"):
+            if line.get("event") in ("done", "error"):
                 self._engine._open = 0
-            if line["event"] == "error":
+            if line.get("event") == "error":
                 raise protocol.error_from(line)
             return line
         raise StopIteration
@@ -280,11 +309,4 @@ class Answer:
 
     def __next__(self) -> Event:
         line = next(self._lines)
-        match line["event"]:
-            case "chunk":
-                return Chunk(line["text"], line["kind"])
-            case "prefill":
-                return Prefill(line["done"], line["total"], line["reused"])
-            case _:
-                spans = tuple((text, is_control) for text, is_control in line["spans"])
-                return Done(line["reason"], line["text"], tuple(line["tokens"]), Stats(**line["stats"]), spans)
+        return protocol.event_from(line)

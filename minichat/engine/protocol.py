@@ -7,11 +7,13 @@
                       {"id": 4, "op": "tokenize", "pieces": […]}
                       {"id": 5, "op": "info"}                           backends, devices, versions
                       {"op": "stop", "target": 2}                       has no answer of its own
+                      {"op": "ping"}                                    is answered at once, whatever is computed
     engine -> front   {"id": 1, "event": "progress", "fraction": 0.4}
                       {"id": 2, "event": "prefill", "done": 512, "total": 900, "reused": 0}
                       {"id": 2, "event": "chunk", "text": "Hel", "kind": "text"}
                       {"id": 2, "event": "done", …}                     the last one of each request, or
                       {"id": 2, "event": "error", "kind": "ContextError", "message": "…"}
+                      {"event": "pong"}
 
 Requests are served one after another in the order of their coming. The engine leaves when its standard input ends, so
 it never outlives its front.
@@ -22,9 +24,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Stats
 from quant import errors
 
 Line = dict[str, Any]
+PING, PONG = b'{"op":"ping"}\n', b'{"event":"pong"}\n'
 
 
 def encode(line: Line) -> bytes:
@@ -45,6 +49,34 @@ def decode(raw: bytes) -> Line:
     if not isinstance(line, dict):
         raise errors.EngineError(f"the engine's pipe carried something else than an object: {raw[:80]!r}")
     return line
+
+
+def event_from(line: Line) -> Event:
+    """What a line about an answer says. Raises EngineError for a line that no engine in its senses writes."""
+    try:
+        match line["event"]:
+            case "chunk":
+                return Chunk(line["text"], line["kind"])
+            case "prefill":
+                return Prefill(line["done"], line["total"], line["reused"])
+            case "done":
+                spans = tuple((text, is_control) for text, is_control in line["spans"])
+                return Done(line["reason"], line["text"], tuple(line["tokens"]), Stats(**line["stats"]), spans)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _senseless(line) from error
+    raise _senseless(line)
+
+
+def info_from(line: Line) -> ModelInfo:
+    """What the last line about loading says of the model. Raises EngineError as `event_from` does."""
+    try:
+        return ModelInfo(**line["info"])
+    except (KeyError, TypeError) as error:
+        raise _senseless(line) from error
+
+
+def _senseless(line: Line) -> errors.EngineError:
+    return errors.EngineError(f"the engine's pipe carried what is no event: {str(line)[:80]!r}")
 
 
 def error_line(request: int, error: errors.MinichatError) -> Line:

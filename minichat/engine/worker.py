@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from minichat import tokenizer as tokenizers
 from minichat.engine import devices, generation, protocol, sampler
+from minichat.engine.dying import prepare_to_die
 from minichat.engine.grammar import constrained
 from minichat.engine.llama import Llama
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
@@ -34,6 +35,7 @@ _PROGRESS_S = 0.1
 
 def main() -> None:
     """Serves until standard input ends."""
+    prepare_to_die()
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     worker = Worker(output)
@@ -47,7 +49,7 @@ class Worker:
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
         self._requests: queue.SimpleQueue[protocol.Line] = queue.SimpleQueue()
-        self._stop_lock = threading.Lock()
+        self._stop_lock, self._write_lock = threading.Lock(), threading.Lock()
         self._stop_up_to = 0  # requests up to this id are to stop
         self._serving = 0
         self._llama: Llama | None = None
@@ -63,6 +65,8 @@ class Worker:
                 line = protocol.decode(raw)
                 if line.get("op") == "stop":
                     self._stop(int(line["target"]))
+                elif line.get("op") == "ping":
+                    self._write(protocol.PONG)
                 else:
                     self._requests.put(line)
         except Exception as error:
@@ -97,10 +101,13 @@ class Worker:
         return self._stop_up_to >= request
 
     def _send(self, line: protocol.Line) -> None:
-        raw = protocol.encode(line)
+        self._write(protocol.encode(line))
+
+    def _write(self, raw: bytes) -> None:
         try:
-            while raw:
-                raw = raw[self._output.write(raw) or 0 :]
+            with self._write_lock:
+                while raw:
+                    raw = raw[self._output.write(raw) or 0 :]
         except BrokenPipeError:
             os._exit(0)  # the front is gone
 
