@@ -34,6 +34,7 @@ class FakeEngine:
         self.grammars: list[str | None] = []
         self.fitting: list[int] = []  # the sizes of those that fitted
         self.stops = 0
+        self.on_end: Callable[[], object] | None = None
         self.stopped = self.closed = False
 
     def wait_loaded(self, on_progress: Callable[[float], None] | None = None) -> ModelInfo:
@@ -110,6 +111,12 @@ class FakeEngine:
     def stop(self) -> None:
         self.stops += 1
         self.stopped = True
+
+    def has_died(self) -> bool:
+        return False
+
+    def check_alive(self) -> None:
+        pass
 
     def close(self) -> None:
         self.closed = True

@@ -52,6 +52,7 @@ class Chat:
         tokens of the context that are taken, None where that has not been counted.
     draft: what the next prompt begins with; editing: the turn in whose place it will be sent.
     sessions: the conversations that are kept; session: this one, None where it is kept nowhere.
+    deaths: how often the engine has died since it gave an answer, or was started by hand.
     retries: how often an answer was drawn again with a seed next to the one that was asked for.
     """
 
@@ -80,6 +81,7 @@ class Chat:
     draft: str = ""
     editing: int | None = None
     retries: int = 0
+    deaths: int = 0
     sessions: Sessions = field(default_factory=Sessions.default)
     session: Session | None = None
 

@@ -18,6 +18,7 @@ from minichat.terminal.cost import Meter
 from minichat.terminal.display import Disarmed, LongLines, Tabs
 from minichat.terminal.history import open_history
 from minichat.terminal.keys import key_bindings
+from minichat.terminal.reviving import death_is_told
 from minichat.terminal.sanitize import clean_line
 from minichat.terminal.suggestion import HistorySuggestion
 from minichat.terminal.toolbar import cut, toolbar_text
@@ -71,7 +72,7 @@ class LineEditor:
         self._session.editing_mode = EditingMode.VI if is_vi else EditingMode.EMACS
         self._session.app.ttimeoutlen = _ESCAPE_S if is_vi else self._escape_s
         app = self._session.app
-        with self._meter, signals_go_to(app):
+        with self._meter, death_is_told(self._chat, app), signals_go_to(app):
             text = self._session.prompt(default=draft, handle_sigint=False)
         stop_if_asked(app.input)
         return message_of(text)

@@ -14,7 +14,8 @@ from minichat.terminal import commands
 from minichat.terminal.interrupt import interrupt_waits
 from minichat.terminal.output import print_error, say
 from minichat.terminal.prompt import Prompt
-from quant.errors import EngineError, MinichatError
+from minichat.terminal.reviving import revive, revive_if_dead
+from quant.errors import EngineDiedError, EngineError, MinichatError
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
@@ -71,6 +72,9 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
         if command is None and len(chat.conversation.messages) == before:
             _put_back(chat, text, at or chat.editing)
         say("(stopped)\n", "dim")
+    except EngineDiedError as death:
+        revive(chat, death)
+        say("")
     except MinichatError as error:
         if command is None and chat.info is None and not isinstance(error, EngineError):
             raise  # this file will not load at a second try either
@@ -85,7 +89,7 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
 
 
 def _send(chat: Chat, text: str, at: int | None) -> None:
-    """Sends what was typed; what could not be sent is in the prompt again. (After a crash, /reload comes first.)"""
+    """Sends what was typed; what could not be sent, or was not answered at all, is in the prompt again."""
     from minichat.attachments import attach, missing
     from minichat.terminal.turn import ask  # not before the prompt is on the screen
 
@@ -100,9 +104,11 @@ def _send(chat: Chat, text: str, at: int | None) -> None:
     for name in missing(text, Path()):
         say(f"(there is no file {name[1:]}: sent as it stands)", "dim")
     try:
+        revive_if_dead(chat)
         ask(chat, message, at)
     except MinichatError as error:
-        if not isinstance(error, EngineError) and len(chat.conversation.messages) == before:
+        is_lost = isinstance(error, EngineError) and not isinstance(error, EngineDiedError)
+        if not is_lost and len(chat.conversation.messages) == before:
             _put_back(chat, text, at)
         raise
 

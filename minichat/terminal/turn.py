@@ -211,7 +211,7 @@ def _stream(chat: Chat, pieces: Sequence[Piece], sampling: Sampling, room: int) 
     except ImpatientInterrupt:  # the engine did not heed the first one
         chat.restart()
         raise EngineError("the engine did not stop; it was ended and starts again") from None
-    chat.stats, chat.used = done.stats, done.stats.context_tokens
+    chat.stats, chat.used, chat.deaths = done.stats, done.stats.context_tokens, 0
     return replace(done, reason="stop") if interrupted else done
 
 

@@ -67,6 +67,7 @@ def _help_words(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
 
 def _reload(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     chat.restart()
+    chat.deaths = 0
     say("the engine starts again; the conversation is still there", "dim")
     return False
 

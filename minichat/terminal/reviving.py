@@ -1,0 +1,74 @@
+"""What the chat does when its engine has died: one line, the conversation as it was, and once, the engine again.
+
+It starts again by itself after one death. If it dies again before there was an answer, starting it would most likely
+kill it a third time; then /reload does, when the person wants it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from minichat.terminal.output import print_error
+from quant.errors import EngineDiedError, MinichatError
+
+if TYPE_CHECKING:
+    from prompt_toolkit.application import Application
+
+    from minichat.terminal.chat import Chat
+
+
+def revive(chat: Chat, death: EngineDiedError) -> None:
+    """Tells of a death, and starts the engine again if it may. The error of a start that fails is the line then."""
+    chat.deaths += 1
+    if chat.deaths > 1:
+        print_error(f"{death.what}; it had just been started again: /reload tries once more", sys.stdout)
+        return
+    try:
+        chat.restart()
+    except MinichatError as error:
+        print_error(f"{death.what}, and {error}", sys.stdout)
+    else:
+        print_error(f"{death.what}; it starts again, and the conversation is still there", sys.stdout)
+
+
+def revive_if_dead(chat: Chat) -> None:
+    """`revive` for a death that nobody has told of yet, because nothing was asked of the engine since.
+
+    Raises it if the engine is not to be started again.
+    """
+    try:
+        chat.engine.check_alive()
+    except EngineDiedError as death:
+        if chat.deaths:
+            raise
+        revive(chat, death)
+
+
+@contextmanager
+def death_is_told(chat: Chat, app: Application[Any]) -> Iterator[None]:
+    """Inside, while `app` has the screen, a death is told above the prompt at once, and the engine starts again."""
+
+    def tell() -> None:
+        from prompt_toolkit.application import run_in_terminal
+        from prompt_toolkit.application.current import set_app
+
+        if app.is_running and not app.is_done and chat.engine.has_died() and not chat.deaths:
+            with set_app(app):
+                run_in_terminal(lambda: revive_if_dead(chat))
+
+    def ended() -> None:  # in the engine's thread
+        loop = app.loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(tell)
+
+    if chat.engine.has_died() and not chat.deaths:
+        revive_if_dead(chat)
+    engine = chat.engine
+    engine.on_end = ended
+    try:
+        yield
+    finally:
+        engine.on_end = None
