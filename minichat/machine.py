@@ -1,24 +1,48 @@
 """How much memory this machine has left for a model, and how much room its disks have.
 
 Linux: MemAvailable of /proc/meminfo, or less where a control group (a container, a service) allows less.
-macOS: free and inactive pages. Windows: what GlobalMemoryStatusEx calls available.
+macOS: free and inactive pages. Windows: what GlobalMemoryStatusEx calls available. MINICHAT_MEMORY ("12G") in the
+environment says how much a model may take, whatever the system tells.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from quant.errors import UsageError
+
 _MAX_TEXT_BYTES = 1 << 20
 _HOST_VM_INFO64 = 4
 _VM_INFO_INTS = 64  # more than any version of vm_statistics64 has
+_BUDGET = "MINICHAT_MEMORY"
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def budget_bytes(text: str | None = None) -> int | None:
+    """What a model may take in all, as the environment says; None if it does not. UsageError for what is no size.
+
+    >>> budget_bytes("12G"), budget_bytes("1.5 gb"), budget_bytes("")
+    (12000000000, 1500000000, None)
+    """
+    told = (os.environ.get(_BUDGET, "") if text is None else text).strip()
+    if not told:
+        return None
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([KMGT]?)B?", told.upper(), re.ASCII)
+    if match is None:
+        raise UsageError(f"{_BUDGET} is {told[:40]!r}: give a size, such as 12G")
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def available_bytes() -> int | None:
     """Bytes that new processes can take without pushing others out; None if the system does not tell."""
+    if (budget := budget_bytes()) is not None:
+        return budget
     try:
         if sys.platform == "darwin":
             return _macos()
@@ -45,7 +69,8 @@ def _linux(root: Path) -> int | None:
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """The control groups that this process is in, up to the root, with the names of their files: limit, use, cache.
+    """The control groups that this process is in, up to the root, with the names of their files: limit and use,
+    and how those of the numbers of its statistics begin.
 
     A group's path, as a container sees it, may be one that it cannot see: then the root's own files tell.
     """
@@ -53,9 +78,9 @@ def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
     for line in _text(root / "proc" / "self" / "cgroup").splitlines():
         number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if number == "0" and not controllers:
-            top, names = mounted, ("memory.max", "memory.current", "inactive_file")
+            top, names = mounted, ("memory.max", "memory.current", "")
         elif "memory" in controllers.split(","):
-            top, names = mounted / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            top, names = mounted / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
         else:
             continue
         parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
@@ -69,8 +94,9 @@ def _left_in_group(folder: Path, names: tuple[str, str, str]) -> int | None:
     if limit is None or used is None:
         return None
     pairs = (line.split() for line in _text(folder / "memory.stat").splitlines())
-    cached = next((_int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == names[2]), None)
-    return max(0, limit - used + (cached or 0))
+    files = {f"{names[2]}{kind}_file" for kind in ("active", "inactive")}  # a model that was read before, too
+    cached = sum(_int(pair[1]) or 0 for pair in pairs if len(pair) == 2 and pair[0] in files)
+    return max(0, limit - used + min(cached, used))
 
 
 def _macos() -> int | None:

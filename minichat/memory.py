@@ -1,15 +1,17 @@
 """How much memory a model takes; `minichat.machine` tells how much there is. Pure.
 
 What llama.cpp allocates for one context, as the engine opens it (`minichat.engine.llama`: one sequence, batches of
-`BATCH` tokens, a KV cache of float16, flash attention where there is any, windows kept short):
+`BATCH` tokens, a KV cache of float16 if nothing else is said, flash attention where there is any, windows kept short):
 
     weights      the tensors of the file
-    KV cache     2 bytes for each element of K and V, for each layer and cell. A layer in full has as many cells as
-                 the context has tokens; one with a window holds the window and a batch at most. Both in steps of 256
+    KV cache     2 bytes for each element of K and V (q8_0: 34 for 32 of them, q4_0: 18), for each layer and cell. A
+                 layer in full has as many cells as the context has tokens; one with a window holds the window and a
+                 batch at most. Both in steps of 256
     compute      room for the largest moment of the graph, for one batch of n tokens; a chat touches little of the
                  logits' part. All float32 but for the masks:
                  the logits,        n × (vocabulary + 2 × width) × 4 bytes, or
-                 the feed-forward,  n × (3 × feed-forward + 4 × width) × 4 bytes + n × cells × 2 for each mask
+                 the feed-forward,  n × (3 × feed-forward + 4 × width) × 4 bytes + n × cells × 2 for each mask; without
+                 flash attention, n × cells × heads × 4 more for the scores
     logits       one row that answers are drawn from
 
 The rules for the cells are those of llama.cpp's `llama-kv-cache-iswa.cpp`; those for the graph follow its log.
@@ -27,13 +29,17 @@ from minichat.engine.llama import BATCH, DEFAULT_CTX
 if TYPE_CHECKING:
     from convert.config import ModelConfig
     from convert.gguf_file import GgufHeader
+    from minichat.engine.types import CacheType
 
 # The engine's process without all that: the interpreter, llama.cpp's own tables and a Tekken vocabulary of 131,072
 # tokens in two forms. Measured as VmRSS of a model of 36 MB that had answered: 206 MB.
 PROCESS_BYTES = 160_000_000
 _CELLS = 256  # a cache grows in steps of so many cells
 _F16, _F32 = 2, 4
+_BLOCK = 32  # elements of a block, and its bytes
+_BLOCK_BYTES = {"f16": 64, "q8_0": 34, "q4_0": 18}
 _WITH_WINDOWS = ("granite_swa",)  # graphs that keep short caches; of all others, every layer counts in full
+_EXACT = ("llama", "mistral3", *_WITH_WINDOWS)
 _MAX = 1 << 32  # of any size in a header
 
 
@@ -43,6 +49,8 @@ class Shape:
 
     kv_width: elements of K and V together that a token adds to a layer. window: tokens; 0 if no layer has one.
     windowed_layers: how many of `n_layers` have it. context_length: what the model was trained for, in tokens.
+    n_heads: of the attention; 0 if that is not known. is_exact: whether llama.cpp's graph for it is one whose cache is
+    known here; of others it may take less.
     """
 
     n_layers: int
@@ -53,6 +61,8 @@ class Shape:
     context_length: int
     window: int = 0
     windowed_layers: int = 0
+    n_heads: int = 0
+    is_exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,12 +84,12 @@ def default_context(shape: Shape) -> int:
     return min(shape.context_length, DEFAULT_CTX)
 
 
-def needed(shape: Shape, weights_bytes: int, ctx: int) -> Needed:
+def needed(shape: Shape, weights_bytes: int, ctx: int, cache_type: CacheType = "f16", flash: bool = True) -> Needed:
     """The bytes that a model of this shape and size takes with a context of `ctx` tokens."""
-    return Needed(weights_bytes, kv_cache_bytes(shape, ctx), compute_bytes(shape, ctx))
+    return Needed(weights_bytes, kv_cache_bytes(shape, ctx, cache_type), compute_bytes(shape, ctx, flash))
 
 
-def kv_cache_bytes(shape: Shape, ctx: int) -> int:
+def kv_cache_bytes(shape: Shape, ctx: int, cache_type: CacheType = "f16") -> int:
     """The KV cache of one sequence of `ctx` tokens.
 
     >>> small3 = Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768)
@@ -88,13 +98,16 @@ def kv_cache_bytes(shape: Shape, ctx: int) -> int:
     >>> ministral = Shape(36, 4096, 12288, 2 * 8 * 128, 131072, 131072, window=32768, windowed_layers=27)
     >>> kv_cache_bytes(ministral, 131072) // 2**20
     8118
+    >>> kv_cache_bytes(small3, 8192, "q8_0") // 2**20
+    680
     """
     in_full = (shape.n_layers - shape.windowed_layers) * _cells(ctx)
-    return (in_full + shape.windowed_layers * _window_cells(shape, ctx)) * shape.kv_width * _F16
+    elements = (in_full + shape.windowed_layers * _window_cells(shape, ctx)) * shape.kv_width
+    return elements * _BLOCK_BYTES[cache_type] // _BLOCK
 
 
-def compute_bytes(shape: Shape, ctx: int) -> int:
-    """llama.cpp's compute and output buffers.
+def compute_bytes(shape: Shape, ctx: int, flash: bool = True) -> int:
+    """llama.cpp's compute and output buffers. flash: with flash attention.
 
     Held against its log for seven shapes at ten contexts: equal for Mistral Small 2 and 3, Ministral 8B and Mistral 7B;
     its allocator fits greedily, and for Nemo up to 8,192 tokens it takes 46 MB more.
@@ -107,6 +120,8 @@ def compute_bytes(shape: Shape, ctx: int) -> int:
     masks += _window_cells(shape, ctx) if shape.windowed_layers else 0
     logits = batch * (shape.vocab_size + 2 * shape.hidden) * _F32
     feed_forward = batch * (3 * shape.feed_forward + 4 * shape.hidden) * _F32 + batch * masks * _F16
+    if not flash:
+        feed_forward += batch * _cells(ctx) * shape.n_heads * _F32
     return max(logits, feed_forward) + shape.vocab_size * _F32
 
 
@@ -121,6 +136,7 @@ def shape_of_config(config: ModelConfig) -> Shape:
         context_length=config.context_length,
         window=config.attention.window,
         windowed_layers=sum(config.attention.sliding),
+        n_heads=config.n_heads,
     )
 
 
@@ -153,6 +169,8 @@ def shape_of_metadata(metadata: Mapping[str, Any], n_tokens: int | None) -> Shap
         context_length=context,
         window=attention.window if attention is not None and windowed else 0,
         windowed_layers=windowed,
+        n_heads=heads,
+        is_exact=architecture in _EXACT,
     )
 
 

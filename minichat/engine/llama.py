@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minichat.engine import binding
+from minichat.engine import binding, devices, growth
+from minichat.engine.reuse import Reuse
 from minichat.engine.types import LoadOptions
-from quant.errors import EngineError, GgufError, UsageError
+from quant.errors import EngineError, FitError, GgufError, UsageError
 
-DEFAULT_CTX = 8192
+if TYPE_CHECKING:
+    from minichat.fit import Fit
+
+DEFAULT_CTX = 8192  # tokens that a chat may well need
+START_CTX = 2048  # tokens of a context that grows: what is not opened costs neither time nor memory
 BATCH = 512
+_CACHE_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # of enum ggml_type
+_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # of enum llama_flash_attn_type
 _LOG_ERROR = 4
 _LOG_LINES = 8
 _ABORTED = 2
@@ -28,11 +37,20 @@ _STRIPS_BEFORE, _STRIPS_BEHIND = 1 << 7, 1 << 8  # of llama_token_attr
 class Llama:
     """A loaded model with one context and one sequence. `cached` are the ids that the KV cache holds, in order.
 
+    ctx: the tokens that it may come to hold; `opened`: those that it holds room for now. It grows in `decode`. Where
+    memory does not allow that any more, `ctx` falls to `opened`.
+    fit: how to load it, told from the header and the memory that is free; without one, the context does not grow.
     Raises GgufError for a file that llama.cpp does not take, EngineError if there is no memory for the context,
     UsageError for a context longer than the model was trained for.
     """
 
-    def __init__(self, path: Path, options: LoadOptions, on_progress: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: LoadOptions,
+        on_progress: Callable[[float], None] | None = None,
+        fit: Fit | None = None,
+    ) -> None:
         self._c = c = binding.load()
         self._log: list[str] = []
         # Referenced for as long as llama.cpp may call them: a collected callback is a crash.
@@ -43,16 +61,18 @@ class Llama:
         self._abort_flag = ctypes.create_string_buffer(b"0")
         if options.device == "gpu" and not c.llama_supports_gpu_offload():
             raise UsageError("--device gpu: this build of llama.cpp computes on the CPU only (`minichat doctor`)")
-        self.gpu_layers = _gpu_layers(options) if c.llama_supports_gpu_offload() else 0
+        self._options, self._fit = options, fit
+        self.gpu_layers = (fit.gpu_layers if fit else _gpu_layers(options)) if c.llama_supports_gpu_offload() else 0
         self._model = self._load(path, options, on_progress)
         self.vocab = c.llama_model_get_vocab(self._model)  # llama.cpp's handle of it
         self.vocabulary: int = c.llama_vocab_n_tokens(self.vocab)
         self.ctx_train: int = c.llama_model_n_ctx_train(self._model)
-        self._window: int = c.llama_model_n_swa(self._model)  # tokens; 0 if all layers attend to everything
+        # What layers attend to, in tokens; 0 if all of them attend to everything.
+        self._reuse = Reuse(self, c.llama_model_n_swa(self._model), self._is_recurrent(), BATCH)
         self.threads = options.threads or physical_cores()
-        self.ctx = 0
+        self.ctx = self.opened = self._most = 0
         if not options.vocab_only:
-            self.ctx = self._open_context(options)
+            self._open_context()
 
     def _load(self, path: Path, options: LoadOptions, on_progress: Callable[[float], None] | None) -> Any:
         c = self._c
@@ -78,16 +98,26 @@ class Llama:
             raise GgufError(f"{path}: llama.cpp cannot load this file: {self._last_log()}")
         return model
 
-    def _open_context(self, options: LoadOptions) -> int:
-        c = self._c
-        if options.ctx is not None and options.ctx > self.ctx_train > 0:
-            raise UsageError(f"--ctx {options.ctx}: this model was trained for at most {self.ctx_train} tokens")
+    def _open_context(self) -> None:
+        ctx, fit = self._options.ctx, self._fit
+        if ctx is not None and ctx > self.ctx_train > 0:
+            raise UsageError(f"--ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
+        start = fit.start if fit else ctx or min(self.ctx_train or DEFAULT_CTX, DEFAULT_CTX)
+        self._most = max(fit.most if fit else start, start)
+        self._new_context(start)
+        self.ctx = self._most
+
+    def _new_context(self, n_ctx: int) -> None:
+        """Opens a context of `n_ctx` tokens, whatever was open before."""
+        c, options = self._c, self._options
         params = c.llama_context_default_params()
         self._log.clear()
-        params.n_ctx = options.ctx or min(self.ctx_train, DEFAULT_CTX)
+        params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = BATCH
         params.n_threads = self.threads
         params.n_threads_batch = options.threads or usable_cpus()
+        params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]
+        params.flash_attn_type = _FLASH_ATTENTION[options.flash_attention]
         params.swa_full = False
         params.no_perf = True
         # llama.cpp asks this callback between the nodes of its graph. libc's atoi answers from our one-digit buffer:
@@ -96,12 +126,73 @@ class Llama:
         params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
         self._context = c.llama_init_from_model(self._model, params)
         if not self._context:
+            if options.cache_type != "f16" and re.search("flash|quantized|block size", why := self._last_log(), re.I):
+                raise UsageError(f"--cache-type {options.cache_type} does not go with this model: {why}")
             raise EngineError(
-                f"no room for a context of {params.n_ctx} tokens: {self._last_log()} (a smaller --ctx needs less)"
+                f"no room for a context of {n_ctx} tokens: {self._last_log()} (a smaller --ctx needs less)"
             )
         self._memory = c.llama_get_memory(self._context)
         # llama.cpp rounds a context up; the number that was asked for is the one that holds.
-        return min(int(params.n_ctx), int(c.llama_n_ctx(self._context)))
+        self.opened = min(n_ctx, int(c.llama_n_ctx(self._context)))
+
+    # Its growth.
+
+    def reserve(self, tokens: int) -> None:
+        """Lets the context grow until it holds `tokens`, as far as it may and memory allows: `ctx` tells.
+
+        What it held it holds then, but for the logits.
+        """
+        wanted = min(tokens, self._most)
+        if wanted > self.opened:
+            doubled = growth.next_size(self.opened, wanted, self._most)
+            if not self._can_grow(self.opened, doubled):
+                doubled = min(-(-wanted // BATCH) * BATCH, self._most)
+            elif not self._can_grow(doubled, self._most):
+                doubled = self._most if self._can_grow(self.opened, self._most) else doubled  # the last chance for it
+            grown = self._can_grow(self.opened, doubled) and self._grow(doubled)
+            self.ctx = self._most if grown else self.opened
+
+    def resize(self, ctx: int) -> None:
+        """Makes `ctx` tokens the longest context, and opens that many.
+
+        UsageError for more than the model was trained for, FitError for more than there is room for: then all is as it
+        was.
+        """
+        if ctx > self.ctx_train > 0:
+            raise UsageError(f"ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
+        if ctx > self.opened and not (self._can_grow(self.opened, ctx) and self._grow(ctx)):
+            raise FitError(f"memory has no room for a context of {ctx:,} tokens")
+        self.ctx = self._most = ctx
+        if len(self.cached) > ctx:
+            self.clear()
+
+    def _can_grow(self, opened: int, wanted: int) -> bool:
+        if self._fit is None or self._fit.demand is None:
+            return False
+        # The state of a longer context than this one would be larger in proportion.
+        carried = growth.state_bytes(self._c, self._context) * max(1, opened // self.opened) if self.cached else 0
+        now, demand = self.opened, self._fit.demand
+        return growth.can_grow(demand, now, wanted, carried, lambda: devices.gpus(self._c))
+
+    def _grow(self, n_ctx: int) -> bool:
+        """Changes the context for one of `n_ctx` tokens. EngineError if what it held was lost on the way."""
+        before, carried = self.opened, growth.Carried(self._c, self._context) if self.cached else None
+        self._c.llama_free(self._context)
+        grown = True
+        try:
+            self._new_context(n_ctx)
+        except EngineError:
+            self._new_context(before)
+            grown = False
+        if carried is not None and not carried.put(self._context):
+            self.clear()
+            raise EngineError("the KV cache was lost when the context grew; ask again")
+        return grown
+
+    def _is_recurrent(self) -> bool:
+        """Whether some layers keep a state of the last token only."""
+        c = self._c
+        return bool(c.llama_model_is_recurrent(self._model) or c.llama_model_is_hybrid(self._model))
 
     # The vocabulary.
 
@@ -142,34 +233,36 @@ class Llama:
     # The KV cache.
 
     def reuse(self, prompt: Sequence[int]) -> int:
-        """Cuts the KV cache back to what it shares with `prompt`, and returns how many tokens that is.
+        """Brings the KV cache to the longest beginning of `prompt` that can be had; how many tokens that is.
 
-        At least the prompt's last token is left to decode: its logits are needed. Where a sliding window has already
-        dropped positions that the shared part needs, the cache is emptied and 0 returned.
+        At least the prompt's last token is left to decode: its logits are needed.
         """
-        shared = 0
-        for ours, asked in zip(self.cached, prompt[:-1], strict=False):
-            if ours != asked:
-                break
-            shared += 1
-        if shared < len(self.cached):
-            kept_from = self._c.llama_memory_seq_pos_min(self._memory, 0)  # -1: no position at all
-            if not 0 <= kept_from <= self._needed_from(shared) or not self._cut(shared):
-                self.clear()
-                return 0
-            del self.cached[shared:]
-        return shared
+        return self._reuse.cut_to(prompt)
 
-    def _needed_from(self, position: int) -> int:
-        """The first position that a token at `position` attends to in the layers that have a window.
+    def kept_from(self) -> int:
+        """The first position that the whole cache still holds; -1 if it is empty."""
+        return int(self._c.llama_memory_seq_pos_min(self._memory, 0))
 
-        llama.cpp's window holds the token itself. Its cache for those layers keeps what the window and a batch hold.
-        """
-        return max(0, position + 1 - self._window) if self._window else 0
-
-    def _cut(self, position: int) -> bool:
+    def cut(self, position: int) -> bool:
         """Takes this position and all later ones out of the KV cache, if that is possible."""
-        return bool(self._c.llama_memory_seq_rm(self._memory, 0, position, -1))
+        if not self._c.llama_memory_seq_rm(self._memory, 0, position, -1):
+            return False
+        del self.cached[position:]
+        return True
+
+    def state_size(self, flags: int) -> int:
+        """Bytes that `state` takes."""
+        return int(self._c.llama_state_seq_get_size_ext(self._context, 0, flags))
+
+    def state(self, flags: int, size: int) -> Any:
+        """llama.cpp's own bytes of the cache: (size,) c_uint8; None if it cannot tell them. flags: of llama.h."""
+        state = (ctypes.c_uint8 * size)()
+        written = self._c.llama_state_seq_get_data_ext(self._context, state, size, 0, flags)
+        return state if written == size else None
+
+    def set_state(self, state: Any, flags: int) -> bool:
+        """Puts back what `state` gave with the same flags. `cached` is the caller's to set."""
+        return int(self._c.llama_state_seq_set_data_ext(self._context, state, len(state), 0, flags)) == len(state)
 
     def clear(self) -> None:
         """Empties the KV cache."""
@@ -178,37 +271,51 @@ class Llama:
 
     @property
     def can_cut(self) -> bool:
-        """Whether what was decoded last can be taken out of the KV cache again: not a recurrent state, nor a window."""
-        c = self._c
-        return not (self._window or c.llama_model_is_recurrent(self._model) or c.llama_model_is_hybrid(self._model))
+        """Whether what was decoded last can be taken out of the KV cache again: not where it is a recurrent state.
+
+        From a sliding window it can: of the places that a batch writes over, none is seen from where the batch began.
+        """
+        return not self._is_recurrent()
 
     def cut_back(self, length: int) -> None:
         """Takes all but the first `length` cached ids out of the KV cache. Raises EngineError where that cannot be."""
-        if length < len(self.cached):
-            if not self._cut(length):
-                self.clear()
-                raise EngineError("the KV cache cannot be cut back")
-            del self.cached[length:]
+        if length < len(self.cached) and not self.cut(length):
+            self.clear()
+            raise EngineError("the KV cache cannot be cut back")
 
     def decode(self, ids: Sequence[int], every: bool = False) -> bool:
-        """Decodes at most BATCH ids behind the cached ones. False if `abort()` stopped it: then nothing was added.
+        """Decodes at most BATCH ids behind the cached ones. False if `abort()` stopped it; `cached` tells how far.
 
         every: each of the ids gets logits, not the last one alone.
         """
+        if len(self.cached) + len(ids) + BATCH > self.opened and self.opened < self.ctx:
+            self.reserve(len(self.cached) + len(ids) + BATCH)  # early: so the last ids before the end still fit
         if not 0 < len(ids) <= BATCH or len(self.cached) + len(ids) > self.ctx:
             raise EngineError(f"a batch of {len(ids)} tokens at position {len(self.cached)} of {self.ctx}")
+        if min(ids) < 0 or max(ids) >= self.vocabulary:
+            raise EngineError(f"a token that is none of the {self.vocabulary} of this model")
+        while ids:
+            count = self._reuse.before_decode(len(ids))  # all of them where each gets logits
+            if not self._decode(ids[:count], every):
+                return False
+            ids = ids[count:]
+        return True
+
+    def _decode(self, ids: Sequence[int], every: bool) -> bool:
         c = self._c
         self._log.clear()
         tokens = (c.llama_token * len(ids))(*ids)  # (len(ids),) int32; the batch only points at it
+        begin = time.perf_counter()
         batch = c.llama_batch_get_one(tokens, len(ids))
         if every:
             batch.logits = (ctypes.c_int8 * len(ids))(*[1] * len(ids))
         status = c.llama_decode(self._context, batch)
         if status == 0:
             self.cached.extend(ids)
+            if not every:
+                self._reuse.measured(len(ids), time.perf_counter() - begin)
             return True
-        if not self._cut(len(self.cached)):
-            self.clear()
+        self._reuse.fall_back()
         if status == _ABORTED:
             return False
         raise EngineError(f"llama.cpp could not decode (status {status}): {self._last_log()}")
@@ -234,28 +341,7 @@ class Llama:
             raise EngineError("llama.cpp has no logits: nothing has been decoded")
         return memoryview((ctypes.c_float * self.vocabulary).from_address(address)).cast("B").cast("f")
 
-    # Its state: what the KV cache holds of the cached ids. Files and their checks are `state`'s.
-
-    def state_bytes(self) -> int:
-        """How large `copy_state` is, and `write_state`'s file within a few bytes a token."""
-        return int(self._c.llama_state_seq_get_size(self._context, 0))
-
-    def copy_state(self) -> ctypes.Array[ctypes.c_uint8]:
-        """The state in memory, to go on with in another context of the same model and the same cache types."""
-        buffer = (ctypes.c_uint8 * self.state_bytes())()
-        if self._c.llama_state_seq_get_data(self._context, buffer, len(buffer), 0) != len(buffer):
-            raise EngineError(f"llama.cpp could not copy the KV cache: {self._last_log()}")
-        return buffer
-
-    def paste_state(self, state: ctypes.Array[ctypes.c_uint8], ids: Sequence[int]) -> bool:
-        """Puts what `copy_state` gave, when `ids` were cached, in the place of the KV cache; if not, empties that."""
-        self.clear()
-        self._log.clear()
-        if len(ids) > self.ctx or not self._c.llama_state_seq_set_data(self._context, state, len(state), 0):
-            self.clear()
-            return False
-        self.cached.extend(ids)
-        return True
+    # Its state in a file, for `minichat.engine.state`.
 
     def write_state(self, path: Path) -> int:
         """Writes the state and the cached ids to a file, layer by layer; its length in bytes, 0 if that failed."""
@@ -269,9 +355,10 @@ class Llama:
         llama.cpp may abort on a file that is none: look at it first (`state_file.check`).
         """
         self.clear()
+        self.reserve(len(ids))
         self._log.clear()
         room, count = (self._c.llama_token * max(1, len(ids)))(), ctypes.c_size_t(0)
-        fits = len(ids) <= self.ctx and self._c.llama_state_seq_load_file(
+        fits = len(ids) <= self.opened and self._c.llama_state_seq_load_file(
             self._context, os.fsencode(path), 0, room, len(ids), ctypes.byref(count)
         )
         if not fits or list(room[: count.value]) != list(ids):
