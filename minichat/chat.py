@@ -114,10 +114,21 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
 
 
 def describe_stats(stats: Stats) -> str:
-    """One line on what an answer cost."""
-    prefilled = stats.prompt_tokens - stats.reused_tokens
-    return (
-        f"prompt {stats.prompt_tokens} tokens, {stats.reused_tokens} of them cached, the rest at "
-        f"{prefilled / max(stats.prefill_s, 1e-9):.0f}/s; first token after {stats.first_token_s:.2f} s; "
-        f"answer {stats.answer_tokens} tokens at {stats.decode_tokens_per_s:.1f}/s"
-    )
+    """One line on what an answer cost.
+
+    >>> describe_stats(Stats(598, 500, 4, 0.09, 0.05, 0.1, 602, memory_bytes=210_000_000, peak_bytes=230_000_000))
+    'prompt 598 tokens: 500 reused, 98 decoded at 1960/s; first token after 0.09 s; answer 4 tokens at 30.0/s; \
+memory 210 MB, at most 230 MB'
+    """
+    from minichat.terminal.units import format_bytes
+
+    rate = stats.decoded_tokens / max(stats.prefill_s, 1e-9)
+    parts = [
+        f"prompt {stats.prompt_tokens} tokens: {stats.reused_tokens} reused, "
+        f"{stats.decoded_tokens} decoded at {rate:.0f}/s",
+        f"first token after {stats.first_token_s:.2f} s",
+        f"answer {stats.answer_tokens} tokens at {stats.decode_tokens_per_s:.1f}/s",
+    ]
+    if stats.memory_bytes:
+        parts.append(f"memory {format_bytes(stats.memory_bytes)}, at most {format_bytes(stats.peak_bytes)}")
+    return "; ".join(parts)

@@ -197,6 +197,7 @@ def test_the_cache_is_kept_exactly_where_it_is_whole(gguf: Path) -> None:
     first_whole = forgotten + passkey.WINDOW - 1
     for place, reused in ((first_whole, first_whole), (first_whole - 1, 0)):
         llama.clear()
+        llama._reuse.shelf.clear()
         last_logits(llama, ids)
         prompt = [*ids[:place], *other[place : place + 3]]
         assert llama.reuse(prompt) == reused

@@ -92,6 +92,8 @@ class Stats:
     seed: what the tokens were drawn with: the one that was asked for, else the one that was made up for this answer;
         None where nothing was to be drawn.
     drafted: tokens that were guessed at and decoded ahead; accepted: how many of them were drawn then.
+    memory_bytes: what the engine's process holds, mapped weights among it; peak_bytes: what it held at most. 0 where
+        the system does not tell.
     """
 
     prompt_tokens: int
@@ -104,6 +106,13 @@ class Stats:
     seed: int | None = None
     drafted: int = 0
     accepted: int = 0
+    memory_bytes: int = 0
+    peak_bytes: int = 0
+
+    @property
+    def decoded_tokens(self) -> int:
+        """Tokens of the prompt that had to be decoded."""
+        return self.prompt_tokens - self.reused_tokens
 
     @property
     def decode_tokens_per_s(self) -> float:
