@@ -69,7 +69,8 @@ class LiveArea:
             final, live, above = final + live[:-room], live[-room:], above + marks(live[:-room])
         shown = live[-room:]
         same = 0
-        if width == self._width and before == len(kept):
+        as_drawn = width == self._width and before == len(kept)
+        if as_drawn:
             most = min(before, len(final) + len(shown)) - 1  # the last one anew: the cursor ends in it
             for row in (final + shown)[: max(most, 0)]:
                 # A live row was cut where the terminal thought it wider than we do: for good, it has to be whole.
@@ -79,7 +80,7 @@ class LiveArea:
         rows = final[same:], shown[max(0, same - len(final)) :]
         sequence = "\n" if starts_below else ""
         if final or shown or before:
-            sequence += _sequence(*rows, before - same, width)
+            sequence += _sequence(*rows, before - same, width, not as_drawn)
         if self._console.size != size:
             return False
         if sequence:
@@ -136,12 +137,16 @@ def _breaks_anew(environment: Mapping[str, str]) -> bool:
     return not environment.get("XTERM_VERSION") and not environment.get("TERM", "").startswith(("linux", "screen"))
 
 
-def _sequence(final: list[str], live: list[str], before: int, width: int) -> str:
-    """What draws `final` and `live` over the last `before` rows, the cursor being in the last of them."""
+def _sequence(final: list[str], live: list[str], before: int, width: int, is_broken: bool) -> str:
+    """What draws `final` and `live` over the last `before` rows, the cursor being in the last of them.
+
+    is_broken: the terminal may have broken those. tmux remembers of a row that it goes on in the next one until the
+    whole of it is erased, and would join the two, whatever was written over them.
+    """
     parts = ["\r"]
     if before > 1:
         parts.append(f"\x1b[{before - 1}A")
-    if before > len(final) + len(live):
+    if is_broken or before > len(final) + len(live):
         parts.append("\x1b[J")
     drawn = [_drawn(row, width, "\x1b[J") for row in final] + [_drawn(row, width, "\x1b[K") for row in live]
     parts += [row + "\n" for row in drawn[: len(final)]]
