@@ -19,6 +19,7 @@ Kind = Literal["number", "whole", "text", "form", "choice", "switch"]
 
 INT32 = 2**31 - 1
 TEXT, JSON = "text", "json"  # the formats that are no file
+AUTO = "auto"
 _SWITCH = {"on": True, "yes": True, "true": True, "1": True, "off": False, "no": False, "false": False, "0": False}
 _MAX_SHOWN = 40  # characters of a wrong value in an error
 
@@ -30,7 +31,7 @@ class Parameter:
     kind: "number" is a float, "whole" an int, "switch" a bool, the others are a str, "form" that of answers: TEXT, JSON
         or the path of a JSON Schema.
     low and high: its limits; is_above: not `low` itself. choices: the values of a choice.
-    unset: what holds where nothing is chosen, in words.
+    word: what may be said in place of a number. unset: what holds where nothing is chosen, in words.
     in_chat: whether /set may change it.
     """
 
@@ -41,6 +42,7 @@ class Parameter:
     high: float | None = None
     is_above: bool = False
     choices: tuple[str, ...] = ()
+    word: str | None = None
     unset: str = "none"
     in_chat: bool = False
 
@@ -61,6 +63,7 @@ class Parameter:
             case "choice":
                 return f"one of {', '.join(self.choices)}"
         noun = "a whole number" if self.kind == "whole" else "a number"
+        noun = f"{self.word}, or {noun}" if self.word else noun
         if self.high is None:
             return f"{noun} from {self.low:.0f}"
         ends = f"above {self.low:g}, up to" if self.is_above else f"from {self.low:.0f} to"
@@ -72,6 +75,8 @@ class Parameter:
         >>> PARAMETERS["temperature"].parse("0.2"), PARAMETERS["plain"].parse("ON")
         (0.2, True)
         """
+        if self.word is not None and text.strip().lower() == self.word:
+            return self.word
         try:
             match self.kind:
                 case "number":
@@ -95,6 +100,8 @@ class Parameter:
 
         Raises UsageError with the limits.
         """
+        if self.word is not None and value == self.word:
+            return self.word
         match self.kind:
             case "number" | "whole":
                 if isinstance(value, bool) or not isinstance(value, int | float):
@@ -172,10 +179,38 @@ _TABLE = (
         unset="the model's",
         in_chat=True,
     ),
-    Parameter("ctx", "whole", "Context length, in tokens.", 16, INT32, unset="the model's", in_chat=True),
+    Parameter(
+        "ctx",
+        "whole",
+        "Context length, in tokens; auto: what fits.",
+        *(16, INT32),
+        word=AUTO,
+        unset="auto",
+        in_chat=True,
+    ),
     Parameter("device", "choice", "Where to compute.", choices=("auto", "cpu", "gpu"), unset="auto", in_chat=True),
-    Parameter("gpu-layers", "whole", "Layers on the GPU.", 0, INT32, unset="as the device says", in_chat=True),
+    Parameter(
+        "gpu-layers", "whole", "Layers on the GPU; auto: what fits.", 0, INT32, word=AUTO, unset="auto", in_chat=True
+    ),
+    Parameter(
+        "cache-type",
+        "choice",
+        "Of the KV cache: q8_0 takes half the memory.",
+        choices=("f16", "q8_0", "q4_0"),
+        unset="f16",
+        in_chat=True,
+    ),
+    Parameter(
+        "flash-attention",
+        "choice",
+        "Attention without a table of scores.",
+        choices=("auto", "on", "off"),
+        unset="auto",
+        in_chat=True,
+    ),
     Parameter("threads", "whole", "Threads on the CPU.", 1, 512, unset="one for each core", in_chat=True),
+    Parameter("draft", "text", "Smaller MODEL of the same vocabulary that guesses ahead.", in_chat=True),
+    Parameter("speculation", "switch", "Guess tokens ahead where that is quicker.", unset="on", in_chat=True),
     Parameter("keys", "choice", "Keys of the prompt.", choices=("emacs", "vi"), unset="emacs", in_chat=True),
     Parameter("plain", "switch", "For screen readers: nothing moves, roles are named.", unset="off"),
     Parameter("private", "switch", "Write nothing to the disk: no session, no history.", unset="off"),

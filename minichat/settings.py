@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minichat.engine.types import LoadOptions, Sampling
-from minichat.parameters import PARAMETERS, Value
+from minichat.parameters import AUTO, PARAMETERS, Value
 from minichat.settings_file import Settings, config_path, load_settings, parse_settings, values_of
 from quant.errors import UsageError
 
@@ -83,9 +84,15 @@ def sound(given: Mapping[str, Value]) -> dict[str, Value]:
     """
     named = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
     try:
-        return {name: PARAMETERS[name].check(value) for name, value in named.items()}
+        return {name: _checked(name, value) for name, value in named.items()}
     except UsageError as error:
         raise UsageError(f"--{error}") from None
+
+
+def _checked(name: str, value: Value) -> Value:
+    """A value of the command line, which gives a number that may also be a word as a text."""
+    known = PARAMETERS[name]
+    return known.parse(value) if known.word is not None and isinstance(value, str) else known.check(value)
 
 
 def _fitting(
@@ -106,10 +113,23 @@ def sampling(chosen: Mapping[str, Setting]) -> Sampling:
 
 
 def load_options(chosen: Mapping[str, Setting]) -> LoadOptions:
-    """How to load the model, of what `merged` found."""
-    names = ("ctx", "gpu-layers", "threads")
-    values = {name.replace("-", "_"): chosen[name].value for name in names}
-    return LoadOptions(**values, device=chosen["device"].value or "auto")  # type: ignore[arg-type]
+    """How to load the model, of what `merged` found. DataError and the like for a draft model that is not there."""
+    names = ("ctx", "gpu-layers", "threads", "device", "cache-type", "flash-attention")
+    said = {name.replace("-", "_"): chosen[name].value for name in names}
+    values = {field: value for field, value in said.items() if value is not None and value != AUTO}
+    if chosen["draft"].value:
+        values["draft"] = _file_of(str(chosen["draft"].value))
+    values["speculation"] = chosen["speculation"].value is not False
+    return LoadOptions(**values)  # type: ignore[arg-type]
+
+
+def _file_of(model: str) -> str:
+    """The GGUF of a model that is here; fetched it is not, and what is made on the way is made in silence."""
+    from minichat.models import resolve
+    from minichat.store import Store
+    from minichat.work import Silent
+
+    return os.fspath(resolve(model, Store.default(), Silent()).path)
 
 
 def answer_format(chosen: Mapping[str, Setting]) -> Format:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -22,3 +23,17 @@ class ShowWork(Protocol):
     def __call__(self, title: str) -> AbstractContextManager[Progress]: ...
 
     def note(self, text: str) -> None: ...
+
+
+class Silent:
+    """Shows nothing of the work."""
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[Silent]:  # noqa: ARG002
+        yield self
+
+    def note(self, text: str) -> None: ...
+
+    def update(self, done_bytes: int, total_bytes: int, detail: str) -> None: ...
+
+    def found(self, done_bytes: int, total_bytes: int, detail: str) -> None: ...

@@ -25,16 +25,19 @@ class ScriptedLlama:
         self.on_decode: Callable[[], None] = lambda: None
         self.decodes = True
 
+    def reserve(self, tokens: int) -> None:
+        pass
+
     def reuse(self, prompt: Sequence[int]) -> int:
         return 0
 
-    def decode(self, ids: Sequence[int]) -> bool:
+    def decode(self, ids: Sequence[int], every: bool = False) -> bool:
         self.on_decode()
         if self.decodes:
             self.cached.extend(ids)
         return self.decodes
 
-    def draw(self) -> int:
+    def draw(self, _at: int) -> int:
         return self.script.pop(0)
 
     def ends(self, token: int) -> bool:

@@ -12,8 +12,11 @@ import typer
 
 from minichat.commands.hub import fetching
 from minichat.commands.options import (
+    CacheTypeOption,
     CtxOption,
     DeviceOption,
+    DraftOption,
+    FlashAttentionOption,
     FormatOption,
     GpuLayersOption,
     JsonOption,
@@ -26,6 +29,7 @@ from minichat.commands.options import (
     PersonaOption,
     SchemaOption,
     SeedOption,
+    SpeculationOption,
     SystemOption,
     TemperatureOption,
     TemplateOption,
@@ -86,9 +90,13 @@ def run(
     seed: SeedOption = None,
     max_tokens: MaxTokensOption = None,
     ctx: CtxOption = None,
+    cache_type: CacheTypeOption = None,
+    flash_attention: FlashAttentionOption = None,
     device: DeviceOption = None,
     gpu_layers: GpuLayersOption = None,
     threads: ThreadsOption = None,
+    draft: DraftOption = None,
+    speculation: SpeculationOption = None,
     template: TemplateOption = None,
     tools: ToolsOption = None,
     allow_tools: Annotated[bool, typer.Option("--allow-tools", help="Run calls of tools without asking.")] = False,
@@ -121,7 +129,9 @@ def run(
     given = {
         "system": system, "temperature": temperature, "top-k": top_k, "top-p": top_p, "min-p": min_p, "seed": seed,
         "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
-        "template": template, "keys": keys, "plain": plain or None, "private": private or None,
+        "cache-type": cache_type, "flash-attention": flash_attention,
+        "template": template, "draft": draft, "speculation": speculation,
+        "keys": keys, "plain": plain or None, "private": private or None,
         "format": asked_format(form, json_output, schema, tools),
     }  # fmt: skip
     settings = load_settings()
@@ -142,6 +152,8 @@ def run(
         raise UsageError("--json and --stats are for one answer: give a prompt after MODEL, or pipe one in")
     found = find_model(model, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
+    if draft:
+        use(find_model(draft, fetching(yes, accept_licence, threads)), accept_licence)
     choices = choices.for_model(found, model)
     options = replace(run_options(choices, toolbox, allow_tools), memory=memory)
     if schema == "-":

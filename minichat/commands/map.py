@@ -11,8 +11,11 @@ import typer
 
 from minichat.commands.hub import fetching
 from minichat.commands.options import (
+    CacheTypeOption,
     CtxOption,
     DeviceOption,
+    DraftOption,
+    FlashAttentionOption,
     FormatOption,
     GpuLayersOption,
     JsonOutputOption,
@@ -23,6 +26,7 @@ from minichat.commands.options import (
     PersonaOption,
     SchemaOption,
     SeedOption,
+    SpeculationOption,
     SystemOption,
     TemperatureOption,
     TemplateOption,
@@ -64,9 +68,13 @@ def map_command(
     seed: SeedOption = None,
     max_tokens: MaxTokensOption = None,
     ctx: CtxOption = None,
+    cache_type: CacheTypeOption = None,
+    flash_attention: FlashAttentionOption = None,
     device: DeviceOption = None,
     gpu_layers: GpuLayersOption = None,
     threads: ThreadsOption = None,
+    draft: DraftOption = None,
+    speculation: SpeculationOption = None,
     template: TemplateOption = None,
     form: FormatOption = None,
     json_output: JsonOutputOption = False,
@@ -106,7 +114,9 @@ def map_command(
     given = {
         "system": system, "temperature": temperature, "top-k": top_k, "top-p": top_p, "min-p": min_p, "seed": seed,
         "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
-        "template": template, "format": asked_format(form, json_output, schema),
+        "cache-type": cache_type, "flash-attention": flash_attention,
+        "template": template, "draft": draft, "speculation": speculation,
+        "format": asked_format(form, json_output, schema),
     }  # fmt: skip
     if schema == "-":
         raise UsageError("standard input has the lines: give the schema as a file")
@@ -116,5 +126,7 @@ def map_command(
     answer_format(choices.chosen())  # a schema that is none is told before a model is fetched
     found = find_model(named, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
+    if draft:
+        use(find_model(draft, fetching(yes, accept_licence, threads)), accept_licence)
     options = run_options(choices.for_model(found, named))
     map_lines(found, line_prompt, options, Lines(sys.stdin.buffer), as_json, resume)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def _chosen(name: str) -> OptionInfo:
     """The option of a parameter. Of limits, typer is told those that a number may have."""
     known = PARAMETERS[name]
-    is_number = known.kind in ("number", "whole")
+    is_number = known.kind in ("number", "whole") and known.word is None
     low, high = (known.low, known.high) if is_number else (None, None)
-    metavar = "|".join(known.choices) or None
+    metavar = "|".join(known.choices) or (f"N|{known.word}" if known.word else None)
     option: OptionInfo = typer.Option(f"--{name}", min=low, max=high, help=known.help, metavar=metavar)
     return option
 
@@ -56,9 +56,16 @@ TopPOption = Annotated[float | None, _chosen("top-p")]
 MinPOption = Annotated[float | None, _chosen("min-p")]
 SeedOption = Annotated[int | None, _chosen("seed")]
 MaxTokensOption = Annotated[int | None, _chosen("max-tokens")]
-CtxOption = Annotated[int | None, _chosen("ctx")]
+CtxOption = Annotated[str | None, _chosen("ctx")]
 DeviceOption = Annotated[str | None, _chosen("device")]
-GpuLayersOption = Annotated[int | None, _chosen("gpu-layers")]
+GpuLayersOption = Annotated[str | None, _chosen("gpu-layers")]
+CacheTypeOption = Annotated[str | None, _chosen("cache-type")]
+FlashAttentionOption = Annotated[str | None, _chosen("flash-attention")]
+DraftOption = Annotated[str | None, typer.Option("--draft", metavar="MODEL", help=PARAMETERS["draft"].help)]
+SpeculationOption = Annotated[
+    bool | None,
+    typer.Option("--speculation/--no-speculation", help=PARAMETERS["speculation"].help, show_default=False),
+]
 FormatOption = Annotated[str | None, _chosen("format")]
 KeysOption = Annotated[str | None, _chosen("keys")]
 ThreadsOption = Annotated[int | None, _chosen("threads")]

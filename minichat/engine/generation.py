@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from minichat.engine.llama import BATCH, Llama
+from minichat.engine.resident import memory
+from minichat.engine.speculation import Speculation
 from minichat.engine.speech import Speech
 from minichat.engine.types import Done, Event, Prefill, Reason, Stats
 from minichat.tokenizer import Tokenizer
@@ -22,6 +24,7 @@ def prefill(llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool], ro
 
     Raises ContextError if the prompt does not leave `room` tokens free in the context.
     """
+    llama.reserve(len(prompt) + room)
     if len(prompt) + room > llama.ctx:
         more = f", or raise the limit with --ctx (this model takes up to {llama.ctx_train:,})"
         raise ContextError(
@@ -41,16 +44,18 @@ def generate(
     llama: Llama,
     tokenizer: Tokenizer,
     prompt: Sequence[int],
-    draw: Callable[[], int | None],
+    draw: Callable[[int], int | None],
     max_tokens: int | None,
     stopped: Callable[[], bool],
     room: int = 1,
     seed: int | None = None,
+    speculation: Speculation | None = None,
 ) -> Iterator[Event]:
     """The events of one answer to `prompt`; the last is its Done.
 
-    draw: the next token from the logits of the last decoded one; None if nothing can follow. `stopped` is asked before
-    each token. seed: what `draw` draws with, for the Stats.
+    draw: the next token from the logits of this place in the last batch, -1 being its last; None if nothing can follow.
+    `stopped` is asked before each token. seed: what `draw` draws with, for the Stats. speculation: guesses at tokens,
+    which are decoded ahead.
     """
     begin = time.perf_counter()
     at = Prefill(0, len(prompt), 0)
@@ -60,11 +65,15 @@ def generate(
     tokens: list[int] = []
     speech, sent_at = Speech(tokenizer, prompt), 0.0
     reason: Reason = "stop"
+    guesses: list[int] = []  # decoded behind the answer's last token; the logits behind `place` of them are next
+    place = -1
+    if speculation is not None:
+        speculation.begin(prompt)
     while at.done == at.total and not stopped():
         if max_tokens is not None and len(tokens) >= max_tokens:
             reason = "length"
             break
-        token = draw()
+        token = draw(place)
         now = time.perf_counter()
         first = first if tokens else now
         if token is None or llama.ends(token):
@@ -72,20 +81,35 @@ def generate(
             break
         tokens.append(token)
         speech.add(token)
-        if speech.is_pending and now - sent_at >= EMIT_S:
-            yield from speech.take()
-            sent_at = now
+        if speculation is not None:
+            speculation.add(token)
         if len(tokens) == max_tokens:
             reason = "length"
             break
-        if len(llama.cached) == llama.ctx:
+        length = len(prompt) + len(tokens)
+        if length > llama.ctx:
             reason = "context"
             break
-        if not llama.decode([token]):
+        if 0 <= place < len(guesses) and guesses[place] == token:
+            place += 1
+            continue
+        if speech.is_pending and now - sent_at >= EMIT_S:
+            yield from speech.take()
+            sent_at = now
+        if speculation is not None:
+            if guesses:
+                llama.cut_back(length - 1)
+            room = llama.ctx - length if max_tokens is None else min(llama.ctx - length, max_tokens - len(tokens) - 1)
+            guesses = speculation.guess(min(room, BATCH - 1))
+        if not llama.decode([token, *guesses], every=bool(guesses)):
             break
+        place = 0 if guesses else -1
+    if guesses:
+        llama.cut_back(min(len(llama.cached), len(prompt) + len(tokens)))
     if reason == "eos":
         speech.finish()  # else a half character belongs to the token that never came
     yield from speech.take()
+    resident, most = memory()
     stats = Stats(
         prompt_tokens=len(prompt),
         reused_tokens=at.reused,
@@ -95,5 +119,9 @@ def generate(
         decode_s=now - first,
         context_tokens=min(len(prompt) + len(tokens), llama.ctx),
         seed=seed,
+        drafted=speculation.drafted if speculation is not None else 0,
+        accepted=speculation.accepted if speculation is not None else 0,
+        memory_bytes=resident,
+        peak_bytes=most,
     )
     yield Done(reason, speech.text, tuple(tokens), stats, speech.spans)

@@ -55,7 +55,7 @@ class Llama:
         self._log: list[str] = []
         # Referenced for as long as llama.cpp may call them: a collected callback is a crash.
         self._log_callback = c.llama_log_callback(self._keep_log)
-        c.llama_log_set(self._log_callback, None)
+        self.take_log()
         c.llama_backend_init()
         self.cached: list[int] = []
         self._abort_flag = ctypes.create_string_buffer(b"0")
@@ -368,6 +368,10 @@ class Llama:
         return True
 
     # llama.cpp's log.
+
+    def take_log(self) -> None:
+        """Hears what llama.cpp logs from now on; it tells one listener alone."""
+        self._c.llama_log_set(self._log_callback, None)
 
     def _keep_log(self, level: int, text: bytes, _: Any) -> None:
         if level == _LOG_ERROR:

@@ -12,23 +12,29 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minichat import tokenizer as tokenizers
 from minichat.engine import devices, generation, protocol, sampler
 from minichat.engine.dying import prepare_to_die
+from minichat.engine.fitting import fit_for
 from minichat.engine.grammar import constrained
 from minichat.engine.llama import Llama
+from minichat.engine.speculation import Speculation
+from minichat.engine.state import States
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
 from minichat.template.pieces import Control, from_json, to_json
 from minichat.template.telling import tell
 from quant.errors import EngineError, GgufError, MinichatError, TemplateError
+
+if TYPE_CHECKING:
+    from minichat.engine.drafting import Draft
 
 _PROGRESS_S = 0.1
 
@@ -53,6 +59,9 @@ class Worker:
         self._stop_up_to = 0  # requests up to this id are to stop
         self._serving = 0
         self._llama: Llama | None = None
+        self._draft: Draft | None = None
+        self._speculation: Speculation | None = None
+        self._states: States | None = None
         self._tokenizer: tokenizers.Tokenizer | None = None
         self._metadata: dict[str, Any] = {}
 
@@ -83,8 +92,7 @@ class Worker:
             try:
                 with self._stop_lock:
                     self._serving = request
-                    if self._llama is not None:
-                        self._llama.abort(on=self._stop_up_to >= request)
+                    self._abort(on=self._stop_up_to >= request)
                 getattr(self, f"_do_{line['op']}")(request, line)
             except MinichatError as error:
                 self._send(protocol.error_line(request, error))
@@ -94,13 +102,20 @@ class Worker:
     def _stop(self, target: int) -> None:
         with self._stop_lock:
             self._stop_up_to = max(self._stop_up_to, target)
-            if self._llama is not None and self._serving == target:
-                self._llama.abort(on=True)
+            if self._serving == target:
+                self._abort(on=True)
+
+    def _abort(self, on: bool) -> None:
+        for model in (self._llama, self._draft):
+            if model is not None:
+                model.abort(on)
 
     def _is_stopped(self, request: int) -> bool:
         return self._stop_up_to >= request
 
     def _send(self, line: protocol.Line) -> None:
+        if line["event"] in ("done", "error") and self._llama is not None:
+            line = line | {"ctx": self._llama.ctx}  # it falls where memory does not let the context grow
         self._write(protocol.encode(line))
 
     def _write(self, raw: bytes) -> None:
@@ -124,9 +139,17 @@ class Worker:
         # tiktoken takes 0.25 s for a full vocabulary, as long as llama.cpp reads the file: do both at once.
         is_other = told.how == "embedded"
         vocabulary = _InBackground(lambda: _ready(tokenizers.load(header, self._ids_of, self._bytes_of, is_other)))
-        llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)))
+        fit = fit_for(str(header.metadata.get("general.name", path.stem)), header, options)
+        llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)), fit)
         self._tokenizer = vocabulary.result()
-        self._llama = llama
+        self._llama, self._states = llama, States(llama, path, options)
+        if options.draft is not None and llama.ctx:
+            from minichat.engine.drafting import open_draft
+
+            self._draft = open_draft(Path(options.draft), options, header)
+            llama.take_log()
+        if (options.speculation or self._draft is not None) and llama.ctx and llama.can_cut:
+            self._speculation = Speculation(llama.ends, self._draft)
         info = ModelInfo(
             name=str(header.metadata.get("general.name", path.stem)),
             architecture=str(header.metadata.get("general.architecture", "")),
@@ -141,6 +164,7 @@ class Worker:
             threads=llama.threads,
             gpu_layers=llama.gpu_layers,
             bos=_bos(llama, self._tokenizer),
+            fit=fit.note if fit else "",
         )
         self._send({"id": request, "event": "done", "info": asdict(info)})
 
@@ -151,15 +175,19 @@ class Worker:
         stopped, longest, room = partial(self._is_stopped, request), line["max_tokens"], line["room"]
         with ExitStack() as kept:
             samplers = kept.enter_context(sampler.chain(settings))
-            draw: Callable[[], int | None] = partial(llama.sample, samplers)
+            draw: Callable[[int], int | None] = partial(llama.sample, samplers)
             if line["grammar"] is not None:
                 draw = kept.enter_context(constrained(llama, tokenizer, samplers, settings, line["grammar"])).draw
-            events = generation.generate(llama, tokenizer, prompt, draw, longest, stopped, room, settings.seed)
-            self._stream(request, events)
+            restored_s = self._restore(line, prompt, stopped)
+            events = generation.generate(
+                llama, tokenizer, prompt, draw, longest, stopped, room, settings.seed, self._speculation
+            )
+            self._stream(request, events, restored_s)
 
     def _do_prefill(self, request: int, line: protocol.Line) -> None:
         llama, tokenizer = self._loaded()
         prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
+        self._restore(line, prompt, partial(self._is_stopped, request))
         begin, at = time.perf_counter(), Prefill(0, 0, 0)
         for at in generation.prefill(llama, prompt, partial(self._is_stopped, request)):
             self._stream(request, [at])
@@ -189,10 +217,28 @@ class Worker:
             pieces.insert(0, Control(wanted))
         self._send({"id": request, "event": "done", "pieces": [to_json(piece) for piece in pieces]})
 
+    def _do_save(self, request: int, line: protocol.Line) -> None:
+        self._loaded()
+        size = self._states.save(Path(line["path"]), line["limit_bytes"]) if self._states is not None else 0
+        self._send({"id": request, "event": "done", "bytes": size})
+
+    def _do_resize(self, request: int, line: protocol.Line) -> None:
+        llama, _ = self._loaded()
+        llama.resize(line["ctx"])
+        self._send({"id": request, "event": "done"})
+
     def _do_info(self, request: int, _: protocol.Line) -> None:
         self._send({"id": request, "event": "done", "info": devices.describe()})
 
     # Help for the above.
+
+    def _restore(self, line: protocol.Line, prompt: Sequence[int], stopped: Callable[[], bool]) -> float:
+        """Reads what a request names of its prompt, or an earlier one did that was stopped; the seconds it took."""
+        if self._states is None:
+            return 0.0
+        if line.get("state") is not None:
+            self._states.offer(Path(line["state"]))
+        return self._states.restore(prompt, stopped)
 
     def _loaded(self, context: bool = True) -> tuple[Llama, tokenizers.Tokenizer]:
         if self._llama is None or self._tokenizer is None:
@@ -214,7 +260,7 @@ class Worker:
     def _progress(self, request: int, fraction: float) -> None:
         self._send({"id": request, "event": "progress", "fraction": fraction})
 
-    def _stream(self, request: int, events: Iterable[Event]) -> None:
+    def _stream(self, request: int, events: Iterable[Event], restored_s: float = 0.0) -> None:
         for event in events:
             match event:
                 case Chunk():
@@ -222,7 +268,11 @@ class Worker:
                 case Prefill():
                     self._send({"id": request, "event": "prefill", **asdict(event)})
                 case Done():
-                    self._send({"id": request, "event": "done", **asdict(event)})
+                    if self._states is not None:
+                        self._states.note(event.stats)
+                    line = {"id": request, "event": "done", **asdict(event)}
+                    line["stats"]["first_token_s"] += restored_s
+                    self._send(line)
 
 
 class _InBackground:
