@@ -43,6 +43,7 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
 
         info = wait_loaded(engine, StatusLine(sys.stderr, plain=options.plain))
         conversation = begin(engine, model, info, options)
+        _warm_up(options.memory, engine)
         if options.toolbox is not None:
             check_call_tokens(conversation.template, engine)
         conversation.ask(question)
@@ -76,6 +77,7 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
             say("the model said nothing", stream=sys.stderr)
         if done.reason == "context":
             say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
+        _keep_warm(options.memory, engine)
 
 
 def _write(outcome: Outcome | None, said: str, name: str, conversation: Conversation, as_json: bool) -> None:
@@ -96,6 +98,22 @@ def _keep(memory: Memory, conversation: Conversation, name: str, info: ModelInfo
     """Brings the session up to date, where there is one."""
     if memory.session is not None:
         memory.session.save(conversation, name, info.vocabulary)
+
+
+def _warm_up(memory: Memory, engine: Engine) -> None:
+    """Has the engine go on with what it had read of the session when that was left."""
+    if memory.session is not None and memory.saved is not None:
+        from minichat.warm import Warm
+
+        Warm.among(memory.session.path.parent).offer(engine, memory.saved.forked_from or memory.session.name)
+
+
+def _keep_warm(memory: Memory, engine: Engine) -> None:
+    """Keeps what the engine has read of the session, for the next time."""
+    if memory.session is not None and memory.session.is_on_disk:
+        from minichat.warm import Warm
+
+        Warm.among(memory.session.path.parent).keep(engine, memory.session.name)
 
 
 def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) -> Conversation:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what a new chat does not need is imported where it is neede
     from minichat.saved import Saved
     from minichat.session_search import Found
     from minichat.session_summary import Summary
+    from minichat.warm import Warm
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 _MAX_NAME_BYTES = 200  # of 255
@@ -48,6 +49,13 @@ class Sessions:
         from minichat.home import home
 
         return cls(home() / "sessions", warn)
+
+    @property
+    def warm(self) -> Warm:
+        """What the engine had read of them."""
+        from minichat.warm import Warm
+
+        return Warm.among(self.folder)
 
     def new(self, name: str | None = None) -> Session:
         """A session that has no file before its first save. Without a name it is named after the time.
@@ -167,7 +175,9 @@ class Sessions:
             return
         path = self._free_path(name, besides=session.name if session.is_on_disk else None)
         try:
+            old = session.name
             session.move_to(path)
+            self.warm.rename(old, name)
         except FileExistsError:
             raise _taken(name) from None
         except OSError as error:
@@ -184,6 +194,7 @@ class Sessions:
             if handle is not None and not lock(handle):
                 raise UsageError(f"the session {name} is in use by another minichat: leave that chat first")
             path.unlink()
+            self.warm.forget(path.name.removesuffix(SUFFIX))
         except OSError as error:
             raise StorageError(f"{path} cannot be removed: {error.strerror or error}") from error
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason, Sampling, Stats
 from minichat.template.messages import Message
@@ -33,6 +34,8 @@ class FakeEngine:
         self.prompts: list[list[Piece]] = []
         self.grammars: list[str | None] = []
         self.fitting: list[int] = []  # the sizes of those that fitted
+        self.restored: list[Path] = []
+        self.saved: list[Path] = []
         self.stops = 0
         self.on_end: Callable[[], object] | None = None
         self.stopped = self.closed = False
@@ -107,6 +110,13 @@ class FakeEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def restore(self, path: Path) -> None:
+        self.restored.append(path)
+
+    def save(self, path: Path, limit_bytes: int) -> int:
+        self.saved.append(path)
+        return 0
 
     def stop(self) -> None:
         self.stops += 1

@@ -12,17 +12,15 @@ import os
 import queue
 import select
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from minichat.engine import protocol
+from minichat.engine import protocol, starting
 from minichat.engine.ending import describe_end, memory_kills
 from minichat.engine.pulse import PING_AFTER, TICK_S, Pulse, read_signs
 from minichat.engine.types import Event, LoadOptions, ModelInfo, Sampling
@@ -32,15 +30,6 @@ from minichat.template.pieces import Piece, from_json, to_json
 from minichat.template.tools import Tool, tool_value
 from quant.errors import EngineDiedError, EngineError, MinichatError
 
-# With -c or -m Python puts the current folder first on its path, where a user's own `quant/` would be taken for ours.
-_START = "import sys; sys.path[:] = filter(None, sys.path); from minichat.engine.worker import main; main()"
-_ENVIRONMENT = {
-    "GGML_NO_BACKTRACE": "1",  # else an abort starts a debugger
-    # How long a thread of GNU's OpenMP spins at a barrier before it sleeps. By default, milliseconds: where something
-    # else needs a core too, decode then falls to a twentieth (59 to 2.6 tokens/s on 2 cores). With this it kept 15, and
-    # on an idle machine it lost less than could be measured.
-    "GOMP_SPINCOUNT": "10000",
-}
 _CLOSE_S = 2.0
 
 
@@ -50,16 +39,7 @@ class Engine:
     def __init__(self, path: Path | None, options: LoadOptions | None = None) -> None:
         """Starts the process and has it load the GGUF at `path` (None: load nothing, for `describe`)."""
         try:
-            self._diagnostics = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._diagnostics,
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C is the front's business
-                env={**_ENVIRONMENT, **os.environ},
-            )
+            self._process, self._diagnostics = starting.take()
         except OSError as error:
             raise EngineError(f"the engine cannot be started: {error.strerror or error}") from error
         self.on_end: Callable[[], object] | None = None  # called, from a thread, when the process has ended
@@ -73,6 +53,7 @@ class Engine:
         self._last_id = 0
         self._open = 0  # the request whose last line has not come yet
         self._writing = self._stop_waits = False
+        self._state: Path | None = None  # what the next prompt may begin with
         self._info: ModelInfo | None = None
         self._failure: MinichatError | None = None
         if path is not None:
@@ -113,12 +94,27 @@ class Engine:
         iterating, ContextError for a prompt that does not fit, GrammarError for a grammar that is none or that the
         model cannot go on with, and EngineError if the process died.
         """
-        limits = {"max_tokens": max_tokens, "room": room, "grammar": grammar}
+        limits = {"max_tokens": max_tokens, "room": room, "grammar": grammar, **self._offered()}
         return Answer(_Lines(self, self._ask("generate", pieces, sampling=asdict(sampling or Sampling()), **limits)))
 
     def prefill(self, pieces: Sequence[Piece]) -> Answer:
         """Decodes a prompt into the KV cache without answering it; its Done carries no tokens."""
-        return Answer(_Lines(self, self._ask("prefill", pieces)))
+        return Answer(_Lines(self, self._ask("prefill", pieces, **self._offered())))
+
+    def restore(self, path: Path) -> None:
+        """What the next prompt begins with may stand in a file of `save`: read from there if that is quicker.
+
+        Nothing is asked of the process yet, and a file that is damaged, or belongs to something else, is passed over.
+        """
+        self._state = path
+
+    def save(self, path: Path, limit_bytes: int) -> int:
+        """Keeps the KV cache in a file for `restore`; its length, 0 if that is above the limit or would save no time.
+
+        Raises StorageError for a disk that cannot be written, EngineError if the process died.
+        """
+        self.wait_loaded()
+        return int(self._result(self._send("save", path=os.fspath(path), limit_bytes=limit_bytes))["bytes"])
 
     def stop(self) -> None:
         """Ends the answer under way, which then still yields its Done. Safe in a signal handler."""
@@ -140,6 +136,15 @@ class Engine:
         self.wait_loaded()
         values = {"messages": [message_value(m) for m in messages], "tools": [tool_value(tool) for tool in tools]}
         return [from_json(piece) for piece in self._result(self._send("apply_template", **values))["pieces"]]
+
+    def resize(self, ctx: int) -> ModelInfo:
+        """Makes `ctx` tokens the longest context; what has been read of the conversation is kept.
+
+        Raises UsageError for more than the model was trained for, FitError for more than memory has room for.
+        """
+        self.wait_loaded()
+        self._result(self._send("resize", ctx=ctx))
+        return self.wait_loaded()
 
     def describe(self) -> dict[str, Any]:
         """llama.cpp's version, backends and devices, as plain data."""
@@ -186,9 +191,19 @@ class Engine:
         elif line.get("event") == "done":
             self._info = protocol.info_from(line)
 
+    def _take_ctx(self, line: protocol.Line) -> None:
+        """The context may have become shorter than it was to be: memory did not let it grow."""
+        if self._info is not None and line.get("ctx", self._info.ctx) != self._info.ctx:
+            self._info = replace(self._info, ctx=line["ctx"])
+
     def _ask(self, op: str, pieces: Sequence[Piece], **fields: Any) -> int:
         self.wait_loaded()
         return self._send(op, pieces=[to_json(piece) for piece in pieces], **fields)
+
+    def _offered(self) -> dict[str, str]:
+        """What `restore` was given, once: the process keeps it until it has looked at it."""
+        path, self._state = self._state, None
+        return {"state": os.fspath(path)} if path is not None else {}
 
     def _result(self, request: int) -> protocol.Line:
         *_, last = _Lines(self, request)
@@ -268,9 +283,11 @@ class Engine:
             return EngineDiedError(f"the engine got stuck and was ended: {self._stuck}")
         try:
             code = self._process.wait(_CLOSE_S)
+            return EngineDiedError(f"the engine died: {describe_end(code, self._diagnostics, self._kills_before)}")
         except subprocess.TimeoutExpired:
             return EngineDiedError("the engine died: it closed its pipes")
-        return EngineDiedError(f"the engine died: {describe_end(code, self._diagnostics, self._kills_before)}")
+        except ValueError:  # another thread has closed it meanwhile
+            return EngineDiedError("the engine died: it was closed")
 
 
 class _Lines:

@@ -2,10 +2,11 @@
 
     front -> engine   {"id": 1, "op": "load", "path": "…", "options": {…}}
                       {"id": 2, "op": "generate", "pieces": […], "sampling": {…}, "max_tokens": 256,
-                       "room": 1, "grammar": null}
-                      {"id": 3, "op": "prefill", "pieces": […]}         into the KV cache, no answer
+                       "room": 1, "grammar": null, "state": "…"}        state: a file that may hold the prompt's begin
+                      {"id": 3, "op": "prefill", "pieces": […]}         into the KV cache, no answer; "state" as above
                       {"id": 4, "op": "tokenize", "pieces": […]}
                       {"id": 5, "op": "info"}                           backends, devices, versions
+                      {"id": 6, "op": "save", "path": "…", "limit_bytes": 9}    the KV cache, to a file
                       {"op": "stop", "target": 2}                       has no answer of its own
                       {"op": "ping"}                                    is answered at once, whatever is computed
     engine -> front   {"id": 1, "event": "progress", "fraction": 0.4}

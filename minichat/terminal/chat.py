@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from minichat.models import Model
     from minichat.session import Session
     from minichat.template.pieces import Piece
+    from minichat.terminal.parking import Parked
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Chat:
     draft: what the next prompt begins with; editing: the turn in whose place it will be sent.
     sessions: the conversations that are kept; session: this one, None where it is kept nowhere.
     deaths: how often the engine has died since it gave an answer, or was started by hand.
+    parked: the model before this one, if it is still loaded.
     retries: how often an answer was drawn again with a seed next to the one that was asked for.
     """
 
@@ -84,12 +86,14 @@ class Chat:
     deaths: int = 0
     sessions: Sessions = field(default_factory=Sessions.default)
     session: Session | None = None
+    parked: Parked | None = None
 
     def restart(self, load: LoadOptions | None = None) -> None:
         """Ends the engine and starts it again, with other options if there are any; the conversation stays."""
         self.engine.close()
         self.load = load or self.load
         self.engine, self.info = self.open_engine(self.load), None
+        self.warm_up()
 
     def edit_no_more(self) -> None:
         """What stands in the prompt will be sent as a new message."""
@@ -112,3 +116,13 @@ class Chat:
         if self.session is not None:
             vocabulary = self.info.vocabulary if self.info is not None else None
             self.session.save(self.conversation, self.model_reference, vocabulary)
+
+    def warm_up(self, name: str | None = None) -> None:
+        """Has the engine go on with what it had read of this session when that was left. name: of another, like it."""
+        if self.session is not None:
+            self.sessions.warm.offer(self.engine, name or self.session.name)
+
+    def keep_warm(self) -> None:
+        """Keeps what the engine has read of this session, for the next time."""
+        if self.session is not None and self.session.is_on_disk and self.stats is not None:
+            self.sessions.warm.keep(self.engine, self.session.name)

@@ -10,15 +10,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minichat.terminal import commands
+from minichat.terminal import commands, parking
 from minichat.terminal.interrupt import interrupt_waits
 from minichat.terminal.output import print_error, say
+from minichat.terminal.progress import StatusLine
 from minichat.terminal.prompt import Prompt
 from minichat.terminal.reviving import revive, revive_if_dead
 from quant.errors import EngineDiedError, EngineError, MinichatError
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
+
+_WORTH_TELLING_TOKENS = 4096
 
 
 def run_repl(chat: Chat) -> None:
@@ -31,11 +34,27 @@ def run_repl(chat: Chat) -> None:
         with prompt.keeps_terminal():
             while _goes_on(chat, prompt):
                 pass
+        _keep_warm(chat)
     finally:
         chat.save()
         if chat.session is not None:
             chat.session.close()
+        parking.close(chat)
         chat.engine.close()
+
+
+def _keep_warm(chat: Chat) -> None:
+    """The session's state on the disk, for the next time. A Ctrl-C leaves without it."""
+    chat.save()
+    status = StatusLine(sys.stdout, plain=chat.plain)
+    try:
+        if (chat.used or 0) >= _WORTH_TELLING_TOKENS:
+            status.show("keeping what the model has read")
+        chat.keep_warm()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        status.clear()
 
 
 def _goes_on(chat: Chat, prompt: Prompt) -> bool:
@@ -44,6 +63,7 @@ def _goes_on(chat: Chat, prompt: Prompt) -> bool:
         if not _take_line(chat, prompt):
             return False
         chat.save()
+        parking.give_way(chat, chat.info)
     except KeyboardInterrupt:
         pass
     return True

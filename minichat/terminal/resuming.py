@@ -30,6 +30,7 @@ def resume(chat: Chat, saved: Saved, *, keep_system: bool = False) -> None:
         conversation.system = saved.system
         chat.choices = replace(chat.choices.with_choice("system", None), saved={"system": saved.system or ""})
     chat.stats, chat.used, chat.last_prompt = None, None, []
+    chat.warm_up(saved.forked_from)
     show_opened(saved, chat.model_reference)
 
 

@@ -89,6 +89,7 @@ def _clear(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     chat.save()
     kept = chat.session
     if kept is not None and kept.is_on_disk:
+        chat.keep_warm()
         kept.close()
         chat.session = chat.sessions.new()
         say(f"the conversation starts afresh; /load {kept.name} brings the old one back", "dim")

@@ -44,6 +44,7 @@ def _load(chat: Chat, argument: str) -> bool:
         return False
     chat.save()
     session, saved = chat.sessions.open(argument)
+    chat.keep_warm()
     chat.session.close()
     chat.session = session
     resume(chat, saved)
