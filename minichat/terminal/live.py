@@ -36,10 +36,11 @@ class LiveArea:
     taken back: they stay as they are, and what comes next goes on behind them.
 
     Two things cannot be known. A screen that is resized between the last look at its size and the moment in which it
-    draws (microseconds, as the look comes right before the write) moves the cursor to a wrong row: when it got
-    narrower, rows of the unfinished block stay above it and come again; when it got wider right after it had got
-    narrower, rows above it may be drawn over. And of a block that is higher than the screen, only the end is live: the
-    rows of it that a smaller screen pushes out come again, as those before them had not been printed yet.
+    draws (microseconds, as the look comes right before the write; but tmux, while a window is dragged, tells a size up
+    to a quarter of a second late) moves the cursor to a wrong row: when it got narrower, rows of the unfinished block
+    stay above it and come again; when it got wider right after it had got narrower, rows above it may be drawn over.
+    And of a block that is higher than the screen, only the end is live: the rows of it that a smaller screen pushes out
+    come again, as those before them had not been printed yet.
     """
 
     def __init__(self, console: Console) -> None:
