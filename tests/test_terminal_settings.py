@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,12 @@ from minichat.models import Model
 from minichat.parameters import PARAMETERS
 from minichat.settings import Setting, load_options, parse_settings, sampling
 from minichat.template.messages import Call, Message
+from minichat.terminal import parking
 from minichat.terminal.chat import Chat, Opened
 from minichat.terminal.chosen import put, settings_in, value_in
 from minichat.terminal.commands import dispatch, parse, settings
 from minichat.terminal.turn import ask
-from quant.errors import DataError, EngineError, GgufError, MinichatError, UsageError
+from quant.errors import DataError, EngineError, FitError, GgufError, MinichatError, UsageError
 
 SETTINGS = """
 [defaults]
@@ -199,14 +200,30 @@ def test_format_is_a_parameter_too(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_parameter_of_loading_loads_again_and_comes_back_if_that_fails() -> None:
     log: list[str] = []
     chat = chat_with(log)
-    say(chat, "/set ctx 512")
-    assert (chat.load.ctx, log) == (512, ["+first None", "-first None", "+first 512"])
+    chat.open_engine = lambda load: engine(log, f"first {load.threads}")  # type: ignore[assignment,return-value]
+    say(chat, "/set threads 5")
+    assert (chat.load.threads, log) == (5, ["+first None", "-first None", "+first 5"])
     failing = GgufError("no memory for it")
-    chat.open_engine = lambda load: engine(log, f"first {load.ctx}", failing if load.ctx == 1024 else None)  # type: ignore[assignment,return-value]
+    chat.open_engine = lambda load: engine(log, f"first {load.threads}", failing if load.threads == 6 else None)  # type: ignore[assignment,return-value]
     with pytest.raises(GgufError):
-        say(chat, "/set ctx 1024")
-    assert (chat.load.ctx, log[3:]) == (512, ["-first 512", "+first 1024", "-first 1024", "+first 512"])
+        say(chat, "/set threads 6")
+    assert (chat.load.threads, log[3:]) == (5, ["-first 5", "+first 6", "-first 6", "+first 5"])
+    assert source(chat, "threads") == (5, "/set")
+
+
+def test_a_context_changes_without_another_engine_and_comes_back_if_that_fails() -> None:
+    log: list[str] = []
+    chat = chat_with(log)
+    say(chat, "/set ctx 512")
+    assert chat.info is not None
+    assert (chat.load.ctx, chat.info.ctx, log) == (512, 512, ["+first None"])
+    with pytest.raises(FitError):
+        say(chat, "/set ctx 100001")
+    assert (chat.load.ctx, chat.info.ctx) == (512, 512)
     assert source(chat, "ctx") == (512, "/set")
+    say(chat, "/set ctx auto")
+    assert (chat.load.ctx, log) == (None, ["+first None", "-first None", "+first None"])
+    assert source(chat, "ctx") == ("auto", "/set")
 
 
 def test_another_template_holds_from_the_next_answer() -> None:
@@ -250,13 +267,22 @@ def state(chat: Chat) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+@pytest.fixture
+def roomy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The bytes of memory that are free: much."""
+    free = [1 << 40]
+    monkeypatch.setattr("minichat.machine.available_bytes", lambda: free[0])
+    yield free
+
+
+@pytest.mark.usefixtures("roomy")
 def test_another_model_goes_on_with_the_conversation(capsys: pytest.CaptureFixture[str]) -> None:
     log: list[str] = []
     chat = chat_with(log, {"template": "v3", "top_p": 0.5}, open_model=opening(log))
     chat.stats = Stats(1, 0, 1, 0, 0, 0, 2, 1)
     chat.conversation.messages[:] = TALK
     say(chat, "/model second")
-    assert log == ["+first None", "+second 2048", "-first None"]  # loaded before the old one is given up
+    assert log == ["+first None", "+second 2048"]  # and the old one stays, for the way back
     assert chat.model_name == SECOND.name
     assert chat.conversation.messages == [TALK[0], replace(TALK[1], tokens=None)]  # another vocabulary
     assert (chat.sampling.temperature, chat.load.ctx, chat.sampling.top_p) == (0.6, 2048, 0.5)
@@ -265,7 +291,7 @@ def test_another_model_goes_on_with_the_conversation(capsys: pytest.CaptureFixtu
     assert chat.info is not None
     assert chat.stats is None
     chat.restart()
-    assert log[3:] == ["-second 2048", "+second 2048"]
+    assert log[2:] == ["-second 2048", "+second 2048"]
     say(chat, "/model")
     assert capsys.readouterr().out.startswith("second:q4_K_M goes on with this chat\nsecond:q4_K_M (/model NAME")
 
@@ -383,6 +409,96 @@ def test_the_same_model_is_not_loaded_again() -> None:
     assert log == ["+first None"]
 
 
+# The model before
+
+
+def there_and_back(log: list[str], first: Model = FIRST) -> Chat:
+    """A chat that can go to a second model, and to a third, and back to the first."""
+    models = {"first": first, "second": SECOND, "third": Model("third", Path("third.gguf"))}
+    return chat_with(
+        log,
+        open_model=lambda name: Opened(models[name], lambda load: engine(log, f"{name} {load.ctx}")),  # type: ignore[arg-type,return-value]
+    )
+
+
+@pytest.mark.usefixtures("roomy")
+def test_the_way_back_loads_nothing_and_finds_the_tokens_again() -> None:
+    log: list[str] = []
+    chat = there_and_back(log)
+    first = chat.engine
+    chat.conversation.messages[:] = TALK
+    say(chat, "/model second")
+    chat.conversation.messages += [Message("user", "More"), Message("assistant", "Yes", (7,))]
+    say(chat, "/model first")
+    assert log == ["+first None", "+second 2048"]
+    assert (chat.engine, chat.model_name) == (first, FIRST.name)
+    kept = [message.tokens for message in chat.conversation.messages]
+    assert kept == [None, TALK[1].tokens, None, None]  # its own ids, and none of the other model's
+    say(chat, "/model second")
+    assert chat.conversation.messages[3].tokens == (7,)
+    assert log == ["+first None", "+second 2048"]
+
+
+@pytest.mark.usefixtures("roomy")
+def test_one_model_is_kept_and_no_more() -> None:
+    log: list[str] = []
+    chat = there_and_back(log)
+    say(chat, "/model second", "/model third")
+    assert sorted(log) == ["+first None", "+second 2048", "+third None", "-first None"]
+    say(chat, "/model first")
+    assert sorted(log[4:]) == ["+first None", "-second 2048"]
+
+
+def test_a_model_is_not_kept_where_memory_is_short(roomy: list[int]) -> None:
+    log: list[str] = []
+    chat = there_and_back(log)
+    roomy[0] = parking.SPARE_BYTES - 1
+    say(chat, "/model second")
+    assert (log[2:], chat.parked) == (["-first None"], None)
+    roomy[0] = 1 << 40
+    say(chat, "/model first")
+    assert log[3:] == ["+first None"]
+    parking.give_way(chat, chat.info)
+    assert chat.parked is not None
+    roomy[0] = 0  # something else took it since
+    parking.give_way(chat, chat.info)
+    assert log[4:] == ["-second 2048"]
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_model_that_is_to_be_loaded_in_another_way_is_loaded_anew() -> None:
+    log: list[str] = []
+    chat = there_and_back(log)
+    say(chat, "/model second", "/set threads 3", "/model first")
+    assert log[2:] == ["-second 2048", "+second 2048", "-first None", "+first None"]
+    assert chat.load.threads == 3
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_way_back_that_cannot_be_gone_keeps_the_model() -> None:
+    log: list[str] = []
+    chat = there_and_back(log)
+    say(chat, "/model second")
+    parked, before = chat.parked, state(chat)
+    chat.conversation.template = "v99"  # no template takes the conversation over
+    assert parked is not None
+    object.__setattr__(parked, "info", replace(parked.info, template=None, template_how="base"))
+    chat.conversation.messages[:] = TALK
+    with pytest.raises(DataError, match="is a base model"):
+        say(chat, "/model first")
+    assert (chat.parked, chat.engine) == (parked, before[0])
+
+
+def test_what_fits_less_beside_the_old_model_is_loaded_without_it() -> None:
+    log: list[str] = []
+    loads = [
+        lambda _, n=n: engine(log, f"second {n}", fit="a context of 512 tokens fits" if n == 1 else "") for n in (1, 2)
+    ]
+    chat = chat_with(log, open_model=opening(log, *loads))
+    say(chat, "/model second")
+    assert log == ["+first None", "+second 1", "-second 1", "-first None", "+second 2"]
+
+
 # completion
 
 
@@ -470,6 +586,6 @@ def test_real_models_take_a_conversation_over(small_gguf: Path, capsys: pytest.C
         ask(chat, "And?")
         assert chat.info is not None
         assert (chat.info.ctx, len(chat.conversation.messages)) == (512, 6)
-        assert engine is not chat.engine
+        assert engine is chat.engine
     finally:
         chat.engine.close()

@@ -1,6 +1,7 @@
 """/model: another model in the same chat. The conversation goes on with it, or all stays as it was.
 
-The new model is loaded before the old one is given up; only where that fails for want of memory, the other way round.
+The new model is loaded before the old one is given up; only where memory is too short for both, the other way round.
+The old one stays loaded as long as memory allows (`minichat.terminal.parking`): /model back finds its cache.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from minichat.saved import without_tokens
 from minichat.settings import load_options
 from minichat.template.messages import Message
+from minichat.terminal import parking
 from minichat.terminal.answer import wait_loaded
 from minichat.terminal.chosen import bring, template_teller
 from minichat.terminal.output import say
 from minichat.terminal.progress import StatusLine
-from quant.errors import DataError, EngineError, GgufError, MinichatError, UsageError
+from quant.errors import DataError, EngineError, FitError, GgufError, MinichatError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,24 +49,43 @@ def switch_model(chat: Chat, name: str) -> None:
     before, after = chat.choices.chosen(), choices.chosen()
     load, tell = load_options(after), template_teller(opened.model, after["template"], chat.toolbox)
     with ExitStack() as undo:
-        engine, info = _loaded(chat, opened, load, undo)
+        kept = parking.take(chat, opened.model.path, load)
+        if kept is None:
+            engine, info = _loaded(chat, opened, load, undo)
+        else:
+            engine, info = kept.engine, kept.info
+            undo.callback(setattr, chat, "parked", kept)
         conversation = _taken_over(chat, opened.model, engine, info, tell(info))
         bring(chat, before, after)
         undo.pop_all()
-    old, chat.engine = chat.engine, engine
-    old.close()
+    if kept is not None:
+        conversation.messages = parking.with_tokens(conversation.messages, kept.messages)
+    _leave(chat, info)
+    chat.engine = engine
     chat.choices, chat.load, chat.template_of = choices, load, tell
     chat.open_engine, chat.model_name, chat.info = opened.open_engine, opened.model.name, None
     chat.conversation.messages[:] = conversation.messages
     chat.stats, chat.used, chat.last_prompt = None, None, []
 
 
+def _leave(chat: Chat, in_use: ModelInfo) -> None:
+    """Keeps the old engine for the way back, if it has its model loaded and there is room beside the new one."""
+    if chat.info is None or chat.choices.model is None or chat.engine.has_died():
+        chat.engine.close()
+        return
+    path, messages = chat.choices.model.path, list(chat.conversation.messages)
+    parking.park(chat, parking.Parked(chat.engine, path, chat.load, chat.info, messages), in_use)
+
+
 def _loaded(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:
     """An engine with the new model. Where the two do not go together, the old one is ended; `undo` brings it back."""
     try:
-        return _started(chat, opened, load, undo)
-    except (EngineError, GgufError) as error:
-        is_for_memory = isinstance(error, EngineError) or re.search("alloc|memory", str(error))
+        engine, info = _started(chat, opened, load, undo)
+        if chat.info is None or not info.fit:
+            return engine, info
+        engine.close()  # what fits beside the old model is less than what fits without it
+    except (EngineError, FitError, GgufError) as error:
+        is_for_memory = not isinstance(error, GgufError) or re.search("alloc|memory", str(error))
         if chat.info is None or not is_for_memory:  # without info, the old model takes no memory yet
             raise
         say(f"({error}; once more, without {chat.model_name} in memory)", "dim")
