@@ -13,12 +13,12 @@ import typer
 from program import MINICHAT, fails, minichat
 from pseudo_terminal import Tty
 
-from minichat.cli import app
+from minichat.commands.program import application
 from minichat.completion.candidates import find_candidates
 from minichat.completion.line import behind_program, split_line, unbroken_length
 from minichat.completion.scripts import SHELLS, script_for
 
-PROGRAM = typer.main.get_command(app)
+PROGRAM = typer.main.get_command(application())
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own
 
 

@@ -21,8 +21,9 @@ def test_options_that_are_told_of_exist() -> None:
     from typer.main import get_command
     from typer.testing import CliRunner
 
-    from minichat.cli import app
+    from minichat.commands.program import application
 
+    app = application()
     assert get_command(app)
     shown = CliRunner().invoke(app, ["run", "--help"], terminal_width=200).output
     table = PAGE.split("## In a pipe")[1].split("##")[0]

@@ -239,7 +239,7 @@ def is_refused(engine: Engine, text: str) -> bool:
 
 def test_a_grammar_with_too_many_ways_ends_in_an_error(small_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     impatient = "from minichat.engine import grammar, worker; grammar._LONGEST_DRAW_S = 0.1; worker.main()"
-    monkeypatch.setattr("minichat.engine.client._START", impatient)
+    monkeypatch.setattr("minichat.engine.starting.MAIN", impatient)
     ways = 'root ::= "a" root "b" | "a" root "c" | "a" root "d"'  # after n a's, 3 ** n of them
     with Engine(small_gguf, LoadOptions(ctx=256)) as engine, pytest.raises(EngineError, match=r"grammar.* took longer"):
         done(engine.generate(QUESTION, GREEDY, grammar=ways))

@@ -84,7 +84,7 @@ def test_a_template_that_keeps_pythons_lock_ends_in_an_error(
     lists += "{% set a.y = [a.y, a.y] %}{% endfor %}{{ a.x == a.y }}"
     other = other_family.write(small_gguf, tmp_path / "other.gguf", lists)
     impatient = "from minichat.engine import embedded, watchdog, worker; embedded.TIME_S = watchdog._LATER_S = 0.1; "
-    monkeypatch.setattr("minichat.engine.client._START", impatient + "worker.main()")
+    monkeypatch.setattr("minichat.engine.starting.MAIN", impatient + "worker.main()")
     with Engine(other, LoadOptions(vocab_only=True)) as engine, pytest.raises(EngineError) as raised:
         engine.apply_template([Message("user", "Hi")])
     assert re.match(r"the engine died: exit code 1, Timeout [^\n]*$", str(raised.value))

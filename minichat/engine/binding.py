@@ -19,6 +19,11 @@ def load() -> Any:
     """The module of llama.cpp's C functions. Raises ImportError if llama-cpp-python is not installed or broken."""
     if "llama_cpp" not in sys.modules:
         spec = importlib.util.find_spec("llama_cpp")
+        if spec is None and sys.flags.no_site:  # the engine is started without what some installations need
+            import site
+
+            site.main()
+            spec = importlib.util.find_spec("llama_cpp")
         if spec is None:
             raise ImportError("llama-cpp-python is not installed")
         package = ModuleType("llama_cpp")
