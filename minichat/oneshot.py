@@ -118,7 +118,7 @@ def _keep_warm(memory: Memory, engine: Engine) -> None:
 
 def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) -> Conversation:
     """The conversation with a model that has been loaded, without a message. A choice that may surprise is told."""
-    from minichat.terminal.output import say
+    from minichat.terminal.output import is_terminal, say
 
     conversation = options.conversation()
     conversation.template, conversation.embedded = options.choose_template(model, info), engine.apply_template
@@ -131,6 +131,8 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
             say(line, "dim", stream=sys.stderr)
     if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
         say(remark, "dim", stream=sys.stderr)
+    if info.fit and is_terminal(sys.stderr):
+        say(f"({info.fit})", "dim", stream=sys.stderr)
     return conversation
 
 

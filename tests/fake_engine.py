@@ -11,7 +11,7 @@ from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason
 from minichat.template.messages import Message
 from minichat.template.pieces import Control, Piece, Text
 from minichat.template.tools import Tool
-from quant.errors import ContextError, EngineError, MinichatError
+from quant.errors import ContextError, EngineError, FitError, MinichatError
 
 INFO = ModelInfo("fake", "llama", "v7-tekken", "recorded", "", 4096, 4096, 1000, 2000, 4096, 1, 0, "<s>")
 
@@ -99,6 +99,13 @@ class FakeEngine:
 
     def apply_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
         return [Control("<|begin|>"), *(Text(message.text) for message in messages)]
+
+    def resize(self, ctx: int) -> ModelInfo:
+        """FitError for more than 100,000 tokens."""
+        if ctx > 100_000:
+            raise FitError("memory has no room for it")
+        self.limit = ctx
+        return self.wait_loaded()
 
     def tokenize(self, pieces: Sequence[Piece]) -> tuple[list[int], list[tuple[str, bool]]]:
         """One id for each piece."""

@@ -162,8 +162,9 @@ def header(**metadata: object) -> GgufHeader:
 
 
 def test_what_a_header_leaves_out_is_as_llama_cpp_takes_it() -> None:
-    assert shape_of_header(header()) == Shape(4, 256, 512, 4 * 2 * 64, 99, 1024)
-    assert shape_of_header(header(attention__head_count_kv=[2, 1, 2, 2])) == Shape(4, 256, 512, 2 * 2 * 64, 99, 1024)
+    assert shape_of_header(header()) == Shape(4, 256, 512, 4 * 2 * 64, 99, 1024, n_heads=4)
+    fewer = header(attention__head_count_kv=[2, 1, 2, 2])
+    assert shape_of_header(fewer) == Shape(4, 256, 512, 2 * 2 * 64, 99, 1024, n_heads=4)
 
 
 def test_a_graph_that_keeps_no_short_caches_counts_in_full() -> None:
@@ -179,8 +180,9 @@ def test_a_header_that_makes_no_sense_tells_no_shape(key: str, value: object) ->
 
 def test_a_vocabulary_that_was_only_counted() -> None:
     metadata = header().metadata
-    assert shape_of_metadata(metadata, None) == shape_of_header(header()) == Shape(4, 256, 512, 4 * 2 * 64, 99, 1024)
-    assert shape_of_metadata(metadata, 5000) == Shape(4, 256, 512, 4 * 2 * 64, 5000, 1024)
+    told = Shape(4, 256, 512, 4 * 2 * 64, 99, 1024, n_heads=4)
+    assert shape_of_metadata(metadata, None) == shape_of_header(header()) == told
+    assert shape_of_metadata(metadata, 5000) == replace(told, vocab_size=5000)
 
 
 def test_a_header_without_an_architecture_tells_no_shape() -> None:

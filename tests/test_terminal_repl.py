@@ -292,12 +292,11 @@ def test_older_turns_become_a_summary(screen: Screen, monkeypatch: pytest.Monkey
 
 
 def test_the_context_can_be_enlarged(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = FakeEngine(["1"], limit=8), FakeEngine(["2"], limit=16)
-    chat = chat_with(small, large)
+    small = FakeEngine(["1"], ["2"], limit=8)
+    chat = chat_with(small)
     answering(monkeypatch, "e")
     type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
-    assert chat.load.ctx == 16
-    assert small.closed
+    assert (chat.load.ctx, small.limit) == (16, 16)
     assert [m.content for m in chat.conversation.messages] == ["a", "1", "b", "2"]
 
 

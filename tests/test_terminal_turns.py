@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from minichat.conversation import EMBEDDED, Conversation
 from minichat.engine.types import Chunk, Sampling
 from minichat.sessions import Sessions
 from minichat.template.messages import Call, Message
-from minichat.template.pieces import Control, Piece, Text, Tokens
+from minichat.template.pieces import Control, Text, Tokens
 from minichat.template.tools import Tool
 from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
@@ -278,28 +277,6 @@ def test_room_is_made_for_an_answer_that_goes_on(screen: Screen, monkeypatch: py
     type_into(screen, chat, f"a{ENTER}b{ENTER}/set max-tokens 9{ENTER}/continue{ENTER}{CTRL_D}")
     assert "(dropped the oldest turn)" in " ".join(screen.text())
     assert contents(chat) == ["b", "2 and more"]
-
-
-def test_after_a_larger_context_the_template_is_asked_of_the_engine_that_is_there(
-    screen: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answering(monkeypatch, "e")
-    small, large = FakeEngine(["1"], limit=3), FakeEngine(["2"], limit=6)
-    small.apply_template = answering_only_while_open(small)  # type: ignore[method-assign]
-    chat = chat_with(small, large, template_of=lambda _: EMBEDDED)
-    type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
-    assert contents(chat) == ["a", "1", "b", "2"]
-
-
-def answering_only_while_open(engine: FakeEngine) -> Callable[..., list[Piece]]:
-    apply_template = engine.apply_template
-
-    def apply(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
-        if engine.closed:
-            raise EngineError("the engine died: it was closed")
-        return apply_template(messages, tools)
-
-    return apply
 
 
 def test_an_answer_of_another_family_is_lengthened_as_it_stood(screen: Screen) -> None:

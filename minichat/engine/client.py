@@ -46,6 +46,7 @@ class Engine:
         self._stuck = ""  # why it was ended
         self._kills_before: int | None = None  # processes that the system killed for their memory
         self._pulse = Pulse()
+        self._path = path
         if self._process.stdin is not None:
             os.set_blocking(self._process.stdin.fileno(), False)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -184,7 +185,7 @@ class Engine:
         try:
             line = next(_Lines(self, self._open))
         except MinichatError as error:
-            self._failure = error
+            self._failure = self._reason_of(error)
             return
         if line.get("event") == "progress" and on_progress is not None:
             on_progress(line.get("fraction", 0.0))
@@ -195,6 +196,17 @@ class Engine:
         """The context may have become shorter than it was to be: memory did not let it grow."""
         if self._info is not None and line.get("ctx", self._info.ctx) != self._info.ctx:
             self._info = replace(self._info, ctx=line["ctx"])
+
+    def _reason_of(self, failure: MinichatError) -> MinichatError:
+        """Why the file was not loaded: where llama.cpp gave up on it, what is wrong with it, if that can be told."""
+        if isinstance(failure, EngineDiedError) and "SIGABRT" in failure.what and self._path is not None:
+            from minichat.engine.soundness import check_deeply
+
+            try:
+                check_deeply(self._path)
+            except MinichatError as reason:
+                return reason
+        return failure
 
     def _ask(self, op: str, pieces: Sequence[Piece], **fields: Any) -> int:
         self.wait_loaded()
@@ -306,6 +318,7 @@ class _Lines:
                 continue  # the end of an answer that was given up
             if line.get("event") in ("done", "error"):
                 self._engine._open = 0
+                self._engine._take_ctx(line)
             if line.get("event") == "error":
                 raise protocol.error_from(line)
             return line

@@ -127,10 +127,10 @@ class Worker:
             os._exit(0)  # the front is gone
 
     def _do_load(self, request: int, line: protocol.Line) -> None:
-        from convert.gguf_file import read_header
+        from minichat.engine.soundness import read_sound_header
 
         path, options = Path(line["path"]), LoadOptions(**line["options"])
-        header = read_header(path)
+        header = read_sound_header(path)
         self._metadata = header.metadata
         template = header.metadata.get("minichat.template")
         if template is not None and not isinstance(template, str):

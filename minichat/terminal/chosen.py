@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from minichat.choices import with_defaults
-from minichat.parameters import PARAMETERS, TEXT, Value
+from minichat.engine.types import LoadOptions
+from minichat.parameters import AUTO, PARAMETERS, TEXT, Value
 from minichat.settings import Setting, answer_format
 from minichat.templates import check_tools, template_of
 
@@ -18,9 +19,18 @@ if TYPE_CHECKING:
     from minichat.tools.toolbox import Toolbox
 
 SAMPLING = ("temperature", "top-k", "top-p", "min-p", "seed")
-LOADING = ("ctx", "device", "gpu-layers", "threads")  # to change one of these is to load the model again
+# To change one of these is to load the model again.
+LOADING = ("ctx", "device", "gpu-layers", "threads", "cache-type", "flash-attention")
 IN_CHAT = tuple(name for name, parameter in PARAMETERS.items() if parameter.in_chat)
 THIS_CHAT = "this chat"
+_NOTHING: dict[str, Value] = {  # what means the same as if nothing had been chosen; of others, "auto"
+    "system": "",
+    "format": TEXT,
+    "keys": "emacs",
+    "plain": False,
+    "cache-type": "f16",
+    "speculation": True,
+}
 
 
 def value_in(chat: Chat, name: str) -> Value:
@@ -37,12 +47,11 @@ def value_in(chat: Chat, name: str) -> Value:
             return chat.keys
         case "plain":
             return chat.plain
-        case "device":
-            return chat.load.device if chat.load.device != "auto" else None
     if name in SAMPLING:
         return getattr(chat.sampling, field)  # type: ignore[no-any-return]
     if name in LOADING:
-        return getattr(chat.load, field)  # type: ignore[no-any-return]
+        value: Value = getattr(chat.load, field)
+        return value if value != getattr(LoadOptions(), field) else None
     return chat.choices.chosen()[name].value
 
 
@@ -56,8 +65,8 @@ def put(chat: Chat, name: str, setting: Setting) -> None:
         chat.sampling = replace(chat.sampling, **{field: value})  # type: ignore[arg-type]
         chat.retries = 0
     elif name in LOADING:
-        unset = "auto" if name == "device" else None
-        chat.load = replace(chat.load, **{field: value if value is not None else unset})  # type: ignore[arg-type]
+        is_said = value is not None and value != AUTO
+        chat.load = replace(chat.load, **{field: value if is_said else getattr(LoadOptions(), field)})  # type: ignore[arg-type]
     elif name == "max-tokens":
         chat.max_tokens = value if isinstance(value, int) else None
     elif name == "system":
@@ -105,5 +114,5 @@ def bring(chat: Chat, before: Mapping[str, Setting], after: Mapping[str, Setting
 
 def is_same(name: str, value: Value, other: Value) -> bool:
     """Whether two values mean the same: "" is no system prompt, "text" no format, and so on."""
-    nothing = {"system": "", "format": TEXT, "keys": "emacs", "plain": False, "device": "auto"}.get(name)
+    nothing = _NOTHING.get(name, AUTO)
     return value == other or {value, other} <= {None, nothing}

@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING
 
 from minichat.conversation import EMBEDDED
 from minichat.template.messages import Message
-from minichat.terminal.answer import wait_loaded
 from minichat.terminal.ask import drop_typed_ahead, read_line
 from minichat.terminal.output import print_error, say, write
-from minichat.terminal.progress import StatusLine
-from quant.errors import ContextError, MinichatError, UsageError
+from quant.errors import ContextError, DataError, UsageError
 
 if TYPE_CHECKING:
     from minichat.conversation import Conversation, Turn
@@ -91,15 +89,12 @@ def turn_tokens(chat: Chat, turn: Turn) -> int:
 
 
 def enlarge(chat: Chat, ctx: int) -> None:
-    """Starts the engine again with a context of `ctx` tokens; with the old one, if that cannot be had."""
-    before = chat.load
-    chat.restart(replace(before, ctx=ctx))
+    """Goes on with a context of `ctx` tokens. UsageError, and all as it was, if that cannot be had."""
     try:
-        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout, plain=chat.plain))
-    except MinichatError as error:
-        chat.restart(before)
-        chat.info = wait_loaded(chat.engine, StatusLine(sys.stdout, plain=chat.plain))
+        chat.info = chat.engine.resize(ctx)
+    except DataError as error:
         raise UsageError(f"no context of {ctx:,} tokens: {error}") from error
+    chat.load = replace(chat.load, ctx=ctx)
     chat.choices = chat.choices.with_choice("ctx", ctx)
     say(f"(the context holds {chat.info.ctx:,} tokens now)", "dim")
 

@@ -100,6 +100,8 @@ def ready(chat: Chat) -> ModelInfo:
         check_call_tokens(conversation.template, chat.engine)
     if chat.info is None and (choice := describe_choice(conversation.template, info, in_chat=True)) is not None:
         say(choice, "dim")
+    if chat.info is None and info.fit:
+        say(f"({info.fit})", "dim")
     chat.info = info
     return info
 
@@ -177,14 +179,13 @@ def _answer(chat: Chat, sampling: Sampling) -> Done:
     chat.heard.clear()
     room = answer_room(chat, ready(chat))
     while True:
-        info = ready(chat)  # anew: room may have been made by another engine
         try:
             return _stream(chat, chat.conversation.pieces(), sampling, room)
         except ContextError:
             if room > 1 and len(chat.conversation.turns()) == 1:
                 room = 1  # nothing could be dropped: a short answer is better than none
             else:
-                make_room(chat, info, room)
+                make_room(chat, ready(chat), room)  # anew: memory may not have let it grow
 
 
 def answer_room(chat: Chat, info: ModelInfo) -> int:

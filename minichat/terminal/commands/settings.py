@@ -51,9 +51,24 @@ def _choose(chat: Chat, name: str, value: Value) -> None:
     choices = chat.choices.with_choice(name, value)
     before = chat.load
     put(chat, name, choices.chosen()[name])
-    if name in LOADING:
+    if name in LOADING and not (name == "ctx" and _is_resized(chat, before)):
         _load_again(chat, before)
     chat.choices = choices
+
+
+def _is_resized(chat: Chat, before: LoadOptions) -> bool:
+    """Gives the model that is loaded another context, if there is one, and a length was named; as before if it cannot.
+
+    What it has read of the conversation is kept so.
+    """
+    if chat.info is None or chat.load.ctx is None or chat.engine.has_died():
+        return False
+    try:
+        chat.info = chat.engine.resize(chat.load.ctx)
+    except BaseException:
+        chat.load = before
+        raise
+    return True
 
 
 def _load_again(chat: Chat, before: LoadOptions) -> None:
