@@ -182,10 +182,11 @@ def _answer(chat: Chat, sampling: Sampling) -> Done:
         try:
             return _stream(chat, chat.conversation.pieces(), sampling, room)
         except ContextError:
-            if room > 1 and len(chat.conversation.turns()) == 1:
-                room = 1  # nothing could be dropped: a short answer is better than none
-            else:
-                make_room(chat, ready(chat), room)  # anew: memory may not have let it grow
+            info = ready(chat)  # anew: memory may not have let the context grow
+        if room > 1 and len(chat.conversation.turns()) == 1:
+            room = 1  # nothing could be dropped: a short answer is better than none
+        else:
+            make_room(chat, info, room)
 
 
 def answer_room(chat: Chat, info: ModelInfo) -> int:
