@@ -1,8 +1,8 @@
-"""What the store takes on the disk, and what of it nobody needs: `minichat du`, `minichat prune`.
+"""What models and sessions take on the disk, and what of it nobody needs: `minichat du`, `minichat prune`.
 
-Three things are left over: partial work, which somebody may still take up; folders and manifests that a killed process
-was writing; files that no name stands for. What a process is at now is never removed. While there is a manifest that
-cannot be read, files without a name are kept, for it may be theirs.
+Four things are left over: partial work, which somebody may still take up; folders, manifests and states that a killed
+process was writing; files that no name stands for; states of sessions that are gone. What a process is at now is never
+removed. While there is a manifest that cannot be read, files without a name are kept, for it may be theirs.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from convert.publish import storage_errors
 from minichat.folders import disk_bytes, newest_change_s, unlink
 from minichat.store import Store
 from minichat.working import Partial, partials, remove_unheld
 
-Kind = Literal["partial work", "half-written", "without a name"]
+if TYPE_CHECKING:
+    from minichat.sessions import Sessions
+    from minichat.warm import State
+
+Kind = Literal["partial work", "half-written", "without a name", "without a session", "state of a session"]
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,25 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Usage:
-    """What is in a store. models_bytes counts a shared file once; n_damaged: manifests that cannot be read."""
+    """What is in a store, and beside the sessions. models_bytes counts a shared file once.
+
+    n_damaged: manifests that cannot be read. n_states: sessions that need not be read again, thanks to states_bytes.
+    """
 
     root: Path
     models: tuple[Kept, ...]
     models_bytes: int
     leftovers: tuple[Leftover, ...]
     n_damaged: int
+    n_states: int = 0
+    states_bytes: int = 0
 
     @property
     def leftovers_bytes(self) -> int:
         return sum(leftover.size_bytes for leftover in self.leftovers)
 
 
-def du(store: Store) -> Usage:
+def du(store: Store, sessions: Sessions | None = None) -> Usage:
     """Nothing is changed, and nothing made."""
     models, kept = store.models(), []
     for m in models:
@@ -71,26 +80,36 @@ def du(store: Store) -> Usage:
         own = disk_bytes(store.blob(m))
         kept.append(Kept(m.full_name, m.size_bytes, own, shared, store.linked(m), store.problem(m)))
     own_bytes = {m.blob: one.own_bytes for m, one in zip(models, kept, strict=True)}
-    return Usage(store.root, tuple(kept), sum(own_bytes.values()), tuple(leftovers(store)), len(store.damaged()))
+    left, models_bytes, n_damaged = tuple(leftovers(store, sessions)), sum(own_bytes.values()), len(store.damaged())
+    states = _needed(sessions) if sessions is not None else []
+    return Usage(store.root, tuple(kept), models_bytes, left, n_damaged, len(states), sum(s.size_bytes for s in states))
 
 
-def leftovers(store: Store) -> list[Leftover]:
-    """All that is left over, what is in use too; partial work first."""
+def leftovers(store: Store, sessions: Sessions | None = None) -> list[Leftover]:
+    """All that is left over, what is in use too; partial work first, states of sessions last."""
     found = [_working("partial work", work) for work in partials(store.root / "partial")]
     found += [_working("half-written", work) for work in partials(store.root / "incoming")]
     found += [_file("half-written", path) for path in store.half_written()]
-    return found + [_file("without a name", path) for path in store.unnamed()]
+    found += [_file("without a name", path) for path in store.unnamed()]
+    return found + (_states_left(sessions) if sessions is not None else [])
 
 
-def prune(store: Store, *, dry_run: bool = False) -> list[Leftover]:
+def prune(
+    store: Store, sessions: Sessions | None = None, *, all_states: bool = False, dry_run: bool = False
+) -> list[Leftover]:
     """Removes what is left over and in nobody's use. What was removed, or with `dry_run` what would be.
 
-    Raises StorageError if the store cannot be written.
+    all_states: also those of sessions that are there. Raises StorageError if the store cannot be written.
     """
-    doomed = [leftover for leftover in leftovers(store) if not leftover.in_use]
+    doomed = [leftover for leftover in leftovers(store, sessions) if not leftover.in_use]
+    if sessions is not None and all_states:
+        doomed += [_state("state of a session", state) for state in _needed(sessions)]
     if dry_run or not doomed:
         return doomed
     with storage_errors(store.root):
+        for state in doomed:
+            if sessions is not None and state.path.parent == sessions.warm.folder:
+                unlink(state.path)
         for kind in ("partial", "incoming"):
             if (store.root / kind).is_dir():
                 remove_unheld(store.root / kind)
@@ -106,3 +125,20 @@ def _working(kind: Kind, work: Partial) -> Leftover:
 
 def _file(kind: Kind, path: Path) -> Leftover:
     return Leftover(kind, path.name, path, disk_bytes(path), newest_change_s(path))
+
+
+def _needed(sessions: Sessions) -> list[State]:
+    """The states of sessions that are there."""
+    names = set(sessions.names())
+    return [state for state in sessions.warm.states() if state.name in names and not state.is_part]
+
+
+def _states_left(sessions: Sessions) -> list[Leftover]:
+    names, warm = set(sessions.names()), sessions.warm
+    found = [_state("half-written", state, warm.is_at_work(state)) for state in warm.states() if state.is_part]
+    gone = [state for state in warm.states() if state.name not in names and not state.is_part]
+    return found + [_state("without a session", state) for state in gone]
+
+
+def _state(kind: Kind, state: State, in_use: bool = False) -> Leftover:
+    return Leftover(kind, state.path.name, state.path, state.size_bytes, state.used_s, in_use)

@@ -24,14 +24,18 @@ def show_du(usage: Usage, as_json: bool) -> None:
         print_json(facts | {"leftovers": [_facts(leftover) for leftover in usage.leftovers]})
         return
     rows = [(model.name, format_bytes(model.size_bytes), _note(model)) for model in usage.models]
+    if usage.n_states:
+        what = f"what was read of {usage.n_states} session{'s' * (usage.n_states > 1)}, so that they go on at once"
+        rows.append(("(sessions)", format_bytes(usage.states_bytes), what))
     rows += [_row(leftover) for leftover in usage.leftovers]
     if rows:
         tables.print_table(("NAME", "SIZE", "WHAT"), rows, sys.stdout, right=(1,), wraps=(2,))
         say("")
-    total = usage.models_bytes + usage.leftovers_bytes
+    total = usage.models_bytes + usage.leftovers_bytes + usage.states_bytes
     free = sum(leftover.size_bytes for leftover in usage.leftovers if not leftover.in_use)
     hint = f"; `minichat prune` frees {format_bytes(free)}" if any(not left.in_use for left in usage.leftovers) else ""
-    say(clean_line(f"{format_bytes(total)} in {usage.root}{hint}"))
+    where = f"{usage.root} and beside the sessions" if usage.n_states else usage.root
+    say(clean_line(f"{format_bytes(total)} in {where}{hint}"))
     _warn(usage.n_damaged)
 
 

@@ -92,6 +92,10 @@ class Warm:
                         found.append(State(name, path, status.st_size, status.st_mtime, suffix == PART))
         return sorted(found, key=lambda state: state.used_s, reverse=True)
 
+    def is_at_work(self, part: State) -> bool:
+        """Whether an engine may still be writing a file that is not finished."""
+        return part.used_s >= time.time() - _GIVEN_UP_S
+
     def _limit_bytes(self) -> int:
         """What all may take together: the quota, or less on a disk that has little to give."""
         taken = sum(state.size_bytes for state in self.states())
@@ -102,7 +106,7 @@ class Warm:
         limit, taken = self._limit_bytes(), 0
         for state in sorted(self.states(), key=lambda state: state.name != spared):
             taken += state.size_bytes
-            is_given_up = state.is_part and state.used_s < time.time() - _GIVEN_UP_S
+            is_given_up = state.is_part and not self.is_at_work(state)
             if state.name != spared and (is_given_up or (taken > limit and not state.is_part)):
                 state.path.unlink()
                 taken -= state.size_bytes

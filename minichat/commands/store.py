@@ -106,34 +106,40 @@ def verify(
 
 @app.command(short_help="Show what the store takes on the disk.")
 def du(as_json: JsonOption = False) -> None:
-    """Show what the models take on the disk, and what is left over of pulls that were interrupted."""
+    """Show what models and sessions take on the disk, and what is left over of pulls that were interrupted."""
     from minichat import housekeeping, space
+    from minichat.sessions import Sessions
     from minichat.store import Store
 
-    space.show_du(housekeeping.du(Store.default()), as_json)
+    space.show_du(housekeeping.du(Store.default(), Sessions.default()), as_json)
 
 
 @app.command(
     short_help="Remove what is left over.",
-    epilog="\b\nExamples:\n  minichat prune --dry-run\n  minichat prune",
+    epilog="\b\nExamples:\n  minichat prune --dry-run\n  minichat prune\n  minichat prune --states",
 )
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    states: Annotated[
+        bool, typer.Option("--states", help="Also what was read of sessions: --continue reads it again then.")
+    ] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Remove without asking.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove what interrupted pulls and killed conversions have left, and files that no name stands for.
 
-    Models, and what is in use, stay. A pull that would have gone on begins anew.
+    Models, sessions, and what is in use, stay. A pull that would have gone on begins anew.
     """
     from minichat import housekeeping, space
+    from minichat.sessions import Sessions
     from minichat.store import Store
     from minichat.terminal.ask import can_ask, says_yes
 
-    store = Store.default()
+    store, sessions = Store.default(), Sessions.default()
     if not (dry_run or yes or as_json) and can_ask():
-        doomed = housekeeping.prune(store, dry_run=True)
+        doomed = housekeeping.prune(store, sessions, all_states=states, dry_run=True)
         space.show_pruned(doomed, True, len(store.damaged()), as_json)
         if not doomed or not says_yes("Remove it?"):
             return
-    space.show_pruned(housekeeping.prune(store, dry_run=dry_run), dry_run, len(store.damaged()), as_json)
+    pruned = housekeeping.prune(store, sessions, all_states=states, dry_run=dry_run)
+    space.show_pruned(pruned, dry_run, len(store.damaged()), as_json)
