@@ -15,7 +15,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,13 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
+    """`elements`: of the keys that are arrays, the number of their elements' type."""
+
     metadata: dict[str, Any]
     tensors: list[TensorInfo]
     data_offset: int
     file_bytes: int
+    elements: dict[str, int] = field(default_factory=dict)
 
     @property
     def weights(self) -> list[TensorInfo]:
@@ -114,7 +117,7 @@ def _parse(cursor: Cursor) -> GgufHeader:
     tensors = [_tensor(cursor, alignment) for _ in range(n_tensors)]
     data_offset = padded(cursor.place, alignment)
     _check_places(tensors, cursor.file_bytes - data_offset)
-    return GgufHeader(metadata, tensors, data_offset, cursor.file_bytes)
+    return GgufHeader(metadata, tensors, data_offset, cursor.file_bytes, cursor.elements)
 
 
 def _tensor(cursor: Cursor, alignment: int) -> TensorInfo:

@@ -44,6 +44,7 @@ class Cursor:
         self.place = 0
         self.key = ""  # whose value is being read
         self.lengths: dict[str, int] = {}  # of the arrays so far
+        self.elements: dict[str, int] = {}  # their types, by number
         self._elements_left = _MAX_ELEMENTS
 
     def ensure(self, n_bytes: int) -> bytes:
@@ -124,6 +125,7 @@ def _value(cursor: Cursor, kind: int) -> Any:
 def _array(cursor: Cursor) -> list[Any]:
     kind, count = cursor.number("I"), cursor.number("Q")
     cursor.count_elements(count)
+    cursor.elements[cursor.key] = kind
     if kind == STRING:
         return _strings(cursor, count)
     if kind not in FORMATS:  # arrays of arrays have no use in a model

@@ -56,9 +56,9 @@ def open_draft(path: Path, options: LoadOptions, target: GgufHeader) -> Draft:
 
     Raises GgufError for a file that is none, or whose vocabulary is another.
     """
-    from convert.gguf_file import read_header
+    from minichat.engine.soundness import read_sound_header
 
-    header = read_header(path)
+    header = read_sound_header(path)
     ours, theirs = target.metadata, header.metadata
     if any(ours.get(key) != theirs.get(key) for key in _SAME):
         sizes = [len(metadata.get(_SAME[0]) or ()) for metadata in (theirs, ours)]
