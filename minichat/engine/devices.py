@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from minichat.engine import binding
@@ -17,6 +16,8 @@ _METAL = ("Metal", "MTL")
 
 def describe() -> dict[str, Any]:
     """{"llama-cpp-python": version, "system": features, "gpu_offload": bool, "devices": [...]}; memory in bytes."""
+    import importlib.metadata
+
     c = binding.load()
     c.llama_backend_init()
     return {

@@ -7,35 +7,38 @@ public one is pointed at standard error, so that nothing that a C library prints
 
 from __future__ import annotations
 
+import importlib
 import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from minichat import tokenizer as tokenizers
-from minichat.engine import devices, generation, protocol, sampler
+from minichat.engine import protocol
 from minichat.engine.dying import prepare_to_die
-from minichat.engine.fitting import fit_for
-from minichat.engine.grammar import constrained
-from minichat.engine.llama import Llama
-from minichat.engine.speculation import Speculation
-from minichat.engine.state import States
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
-from minichat.template.pieces import Control, from_json, to_json
-from minichat.template.telling import tell
 from quant.errors import EngineError, GgufError, MinichatError, TemplateError
 
 if TYPE_CHECKING:
+    from convert.gguf_file import GgufHeader
     from minichat.engine.drafting import Draft
+    from minichat.engine.llama import Llama
+    from minichat.engine.speculation import Speculation
+    from minichat.engine.state import States
+    from minichat.template.pieces import Piece
+    from minichat.template.telling import Told
+    from minichat.tokenizer import Tokenizer
 
+# What a model is loaded with, and what its first answer needs: imported while there is nothing else to do.
+_TO_LOAD = ("llama", "soundness", "fitting")
+_TO_ANSWER = ("sampler", "generation", "grammar", "state", "speculation")
 _PROGRESS_S = 0.1
 
 
@@ -46,6 +49,7 @@ def main() -> None:
     os.dup2(2, 1)
     worker = Worker(output)
     threading.Thread(target=worker.read, args=(sys.stdin.buffer,), daemon=True).start()
+    worker.get_ready()
     worker.serve()
 
 
@@ -62,10 +66,24 @@ class Worker:
         self._draft: Draft | None = None
         self._speculation: Speculation | None = None
         self._states: States | None = None
-        self._tokenizer: tokenizers.Tokenizer | None = None
+        self._tokenizer: Tokenizer | None = None
         self._metadata: dict[str, Any] = {}
 
     # Requests.
+
+    def get_ready(self) -> None:
+        """Imports until the first request comes what such requests need. What cannot be imported, they tell of."""
+        with suppress(Exception):
+            from minichat.engine import binding
+
+            binding.load()
+            for name in (
+                *(f"minichat.engine.{name}" for name in (*_TO_LOAD, *_TO_ANSWER)),
+                "minichat.template.telling",
+            ):
+                if not self._requests.empty():
+                    break
+                importlib.import_module(name)
 
     def read(self, stream: BinaryIO) -> None:
         """Runs in a thread of its own: queues requests, obeys `stop`, leaves with the front."""
@@ -127,6 +145,8 @@ class Worker:
             os._exit(0)  # the front is gone
 
     def _do_load(self, request: int, line: protocol.Line) -> None:
+        from minichat.engine.fitting import fit_for
+        from minichat.engine.llama import Llama
         from minichat.engine.soundness import read_sound_header
 
         path, options = Path(line["path"]), LoadOptions(**line["options"])
@@ -135,13 +155,14 @@ class Worker:
         template = header.metadata.get("minichat.template")
         if template is not None and not isinstance(template, str):
             raise GgufError(f"{path} is damaged: its minichat.template is no name")
-        told = tell(header.metadata)
         # tiktoken takes 0.25 s for a full vocabulary, as long as llama.cpp reads the file: do both at once.
-        is_other = told.how == "embedded"
-        vocabulary = _InBackground(lambda: _ready(tokenizers.load(header, self._ids_of, self._bytes_of, is_other)))
+        preparing = _InBackground(lambda: self._prepare(header))
         fit = fit_for(str(header.metadata.get("general.name", path.stem)), header, options)
         llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)), fit)
-        self._tokenizer = vocabulary.result()
+        told, self._tokenizer = preparing.result()
+        from minichat.engine.speculation import Speculation
+        from minichat.engine.state import States
+
         self._llama, self._states = llama, States(llama, path, options)
         if options.draft is not None and llama.ctx:
             from minichat.engine.drafting import open_draft
@@ -169,8 +190,11 @@ class Worker:
         self._send({"id": request, "event": "done", "info": asdict(info)})
 
     def _do_generate(self, request: int, line: protocol.Line) -> None:
+        from minichat.engine import generation, sampler
+        from minichat.engine.grammar import constrained
+
         llama, tokenizer = self._loaded()
-        prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
+        prompt = tokenizer.encode(_pieces(line))
         settings = sampler.resolve(Sampling(**line["sampling"]), self._metadata)
         stopped, longest, room = partial(self._is_stopped, request), line["max_tokens"], line["room"]
         with ExitStack() as kept:
@@ -185,8 +209,10 @@ class Worker:
             self._stream(request, events, restored_s)
 
     def _do_prefill(self, request: int, line: protocol.Line) -> None:
+        from minichat.engine import generation
+
         llama, tokenizer = self._loaded()
-        prompt = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
+        prompt = tokenizer.encode(_pieces(line))
         self._restore(line, prompt, partial(self._is_stopped, request))
         begin, at = time.perf_counter(), Prefill(0, 0, 0)
         for at in generation.prefill(llama, prompt, partial(self._is_stopped, request)):
@@ -197,13 +223,14 @@ class Worker:
 
     def _do_tokenize(self, request: int, line: protocol.Line) -> None:
         _, tokenizer = self._loaded(context=False)
-        ids = tokenizer.encode([from_json(piece) for piece in line["pieces"]])
+        ids = tokenizer.encode(_pieces(line))
         control = set(tokenizer.controls.values())
         spans = [(tokenizer.text(list(run)), is_control) for is_control, run in groupby(ids, control.__contains__)]
         self._send({"id": request, "event": "done", "tokens": ids, "spans": spans})
 
     def _do_apply_template(self, request: int, line: protocol.Line) -> None:
         from minichat.engine import embedded
+        from minichat.template.pieces import Control, to_json
 
         llama, tokenizer = self._loaded(context=False)
         source = self._metadata.get("tokenizer.chat_template")
@@ -228,9 +255,23 @@ class Worker:
         self._send({"id": request, "event": "done"})
 
     def _do_info(self, request: int, _: protocol.Line) -> None:
+        from minichat.engine import devices
+
         self._send({"id": request, "event": "done", "info": devices.describe()})
 
     # Help for the above.
+
+    def _prepare(self, header: GgufHeader) -> tuple[Told, Tokenizer]:
+        """What is done while llama.cpp loads: the tokenizer, and the imports of an answer."""
+        from minichat import tokenizer as tokenizers
+        from minichat.template.telling import tell
+
+        told = tell(header.metadata)
+        tokenizer = tokenizers.load(header, self._ids_of, self._bytes_of, is_other=told.how == "embedded")
+        tokenizer.warm_up()
+        for name in _TO_ANSWER:
+            importlib.import_module(f"minichat.engine.{name}")
+        return told, tokenizer
 
     def _restore(self, line: protocol.Line, prompt: Sequence[int], stopped: Callable[[], bool]) -> float:
         """Reads what a request names of its prompt, or an earlier one did that was stopped; the seconds it took."""
@@ -240,7 +281,7 @@ class Worker:
             self._states.offer(Path(line["state"]))
         return self._states.restore(prompt, stopped)
 
-    def _loaded(self, context: bool = True) -> tuple[Llama, tokenizers.Tokenizer]:
+    def _loaded(self, context: bool = True) -> tuple[Llama, Tokenizer]:
         if self._llama is None or self._tokenizer is None:
             raise EngineError("no model is loaded")
         if context and not self._llama.ctx:
@@ -268,7 +309,7 @@ class Worker:
                 case Prefill():
                     self._send({"id": request, "event": "prefill", **asdict(event)})
                 case Done():
-                    if self._states is not None:
+                    if self._states is not None and event.reason != "stop":  # which may have come in the prompt
                         self._states.note(event.stats)
                     line = {"id": request, "event": "done", **asdict(event)}
                     line["stats"]["first_token_s"] += restored_s
@@ -278,19 +319,19 @@ class Worker:
 class _InBackground:
     """The result of a call that runs in a thread meanwhile; what it raised is raised by `result()`."""
 
-    def __init__(self, call: Callable[[], tokenizers.Tokenizer]) -> None:
-        self._value: tokenizers.Tokenizer | None = None
+    def __init__(self, call: Callable[[], tuple[Told, Tokenizer]]) -> None:
+        self._value: tuple[Told, Tokenizer] | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
         self._thread.start()
 
-    def _run(self, call: Callable[[], tokenizers.Tokenizer]) -> None:
+    def _run(self, call: Callable[[], tuple[Told, Tokenizer]]) -> None:
         try:
             self._value = call()
         except BaseException as error:  # carried over to the thread that waits
             self._error = error
 
-    def result(self) -> tokenizers.Tokenizer:
+    def result(self) -> tuple[Told, Tokenizer]:
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -299,14 +340,15 @@ class _InBackground:
         return self._value
 
 
-def _bos(llama: Llama, tokenizer: tokenizers.Tokenizer) -> str | None:
+def _pieces(line: protocol.Line) -> list[Piece]:
+    from minichat.template.pieces import from_json
+
+    return [from_json(piece) for piece in line["pieces"]]
+
+
+def _bos(llama: Llama, tokenizer: Tokenizer) -> str | None:
     """The name of the token that the file wants before a prompt, if it wants one."""
     return tokenizer.control_names.get(tokenizer.bos) if llama.begins_with_bos else None
-
-
-def _ready(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    tokenizer.warm_up()
-    return tokenizer
 
 
 def _throttled(report: Callable[[float], None]) -> Callable[[float], None]:

@@ -8,9 +8,10 @@ tools, whose schemas `jsonschema` looks at.
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from minichat.template import v1, v2, v3, v3_tekken, v7, v7_tekken, v11, v13
 from quant.errors import TemplateError
 
 if TYPE_CHECKING:
@@ -23,9 +24,29 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSIONS", "TemplateError", "render"]
 
-VERSIONS: dict[str, Version] = {
-    module.VERSION.name: module.VERSION for module in (v1, v2, v3, v3_tekken, v7, v7_tekken, v11, v13)
-}
+
+class _Versions(Mapping[str, "Version"]):
+    """The versions by name, in the order of their coming. One is imported when it is asked for."""
+
+    _NAMES = ("v1", "v2", "v3", "v3-tekken", "v7", "v7-tekken", "v11", "v13")
+
+    def __getitem__(self, name: str) -> Version:
+        if name not in self._NAMES:
+            raise KeyError(name)
+        version: Version = importlib.import_module(f"minichat.template.{name.replace('-', '_')}").VERSION
+        return version
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._NAMES)
+
+    def __len__(self) -> int:
+        return len(self._NAMES)
+
+
+VERSIONS = _Versions()
 
 
 def render(messages: Sequence[Message], version: str, tools: Sequence[Tool] = ()) -> list[Piece]:
