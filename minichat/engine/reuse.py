@@ -58,7 +58,7 @@ class Reuse:
             have = 0
         elif branch is not None:
             have = common(branch.ids, wanted)
-        if have < len(llama.cached) and not (have and llama.cut(have)):
+        if (back is not None or have < len(llama.cached)) and not (have and llama.cut(have)):
             llama.clear()
             have = 0
         self._mark(have, len(prompt))
