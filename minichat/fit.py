@@ -229,9 +229,10 @@ def _refusal(name: str, demand: Demand, options: LoadOptions, room: Room) -> str
 def _way_out(demand: Demand, options: LoadOptions, room: Room) -> str:
     trained = demand.shape.context_length or DEFAULT_CTX
     ways = []
-    if options.ctx is not None and (fitting := longest(demand, room, min(trained, options.ctx))) >= _LEAST_CTX:
-        ways.append(f"--ctx {fitting}")
     if options.ctx is not None:
+        upto = min(trained, options.ctx)
+        fitting = [longest(demand, room, upto, margin) for margin in (True, False)]
+        ways += [f"--ctx {ctx}" for ctx in fitting if ctx >= _LEAST_CTX][:1]
         smaller = _CACHE_TYPES[_CACHE_TYPES.index(demand.cache_type) + 1 :]
         types = (kind for kind in smaller if replace(demand, cache_type=kind).fits(options.ctx, room))
         ways += [f"--cache-type {kind}" for kind in types][:1]

@@ -1,9 +1,7 @@
-"""What `list`, `show`, `render`, `convert` and `doctor` have to say: JSON for scripts, aligned text for people."""
+"""What `list`, `show`, `render` and `convert` have to say: JSON for scripts, aligned text for people."""
 
 from __future__ import annotations
 
-import platform
-import shutil
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from minichat.models import Model
     from minichat.store import Removed
 
-_PACKAGES = ("minichat", "llama-cpp-python", "numpy", "numba", "tiktoken", "rich", "prompt-toolkit", "typer")
 _SHORT_REVISION = 12
 _MAX_TEXT = 1000  # characters of a field: room for a path, not for a flood
 
@@ -245,60 +242,5 @@ def show_rendering(version: str, spans: Sequence[tuple[str, bool]], tokens: Sequ
         print_rendering(spans, sys.stdout)
 
 
-def show_doctor(as_json: bool) -> None:
-    from minichat.engine.client import Engine
-    from minichat.home import home
-    from minichat.housekeeping import du
-    from minichat.settings_file import config_path
-    from minichat.store import Store
-    from quant.errors import EngineError
-
-    engine_facts: dict[str, Any] = {"devices": [], "gpu_offload": False}
-    try:
-        with Engine(None) as engine:
-            engine_facts = engine.describe()
-    except EngineError as error:
-        engine_facts["error"] = str(error)
-    usage = du(Store.default())
-    disk = shutil.disk_usage(next(folder for folder in (home(), *home().parents) if folder.is_dir()))
-    facts: dict[str, Any] = {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "engine": engine_facts,
-        "folder": str(home()),
-        "settings": str(config_path()),
-        "disk_free_bytes": disk.free,
-        "models": len(usage.models),
-        "models_bytes": usage.models_bytes,
-    }
-    if as_json:
-        print_json(facts)
-        return
-    rows = [("python", f"{facts['python']} on {facts['system']}")]
-    rows += [(name, version or "not installed") for name, version in facts["packages"].items()]
-    for device in engine_facts["devices"]:
-        memory = f"{format_bytes(device['free_bytes'])} free of {format_bytes(device['total_bytes'])}"
-        rows.append(("device", f"{device['name']}: {device['description']} ({device['kind']}), {memory}"))
-    if "error" in engine_facts:
-        rows.append(("engine", engine_facts["error"]))
-    rows += [
-        ("gpu offload", "yes" if engine_facts["gpu_offload"] else "no: this build of llama.cpp computes on the CPU"),
-        ("folder", f"{facts['folder']}, {format_bytes(disk.free)} free"),
-        ("models", f"{len(usage.models)}, {format_bytes(facts['models_bytes'])}"),
-        ("settings", facts["settings"] + ("" if config_path().exists() else ", not there yet")),
-    ]
-    tables.print_fields(rows, sys.stdout)
-
-
 def _bounded(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
-
-
-def _version(package: str) -> str | None:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

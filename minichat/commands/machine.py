@@ -12,6 +12,6 @@ app = typer.Typer()
 @app.command(short_help="Show backends, devices, memory, versions.")
 def doctor(as_json: JsonOption = False) -> None:
     """Show what minichat found on this machine: backends, devices, memory, versions, folders."""
-    from minichat import reports
+    from minichat.doctor import show_doctor
 
-    reports.show_doctor(as_json)
+    show_doctor(as_json)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from minichat.engine import binding, devices, growth
 from minichat.engine.reuse import Reuse
 from minichat.engine.types import LoadOptions
+from minichat.engine.watchdog import goes_on, watch
 from quant.errors import EngineError, FitError, GgufError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ START_CTX = 2048  # tokens of a context that grows: what is not opened costs nei
 BATCH = 512
 _CACHE_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # of enum ggml_type
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # of enum llama_flash_attn_type
+_LONGEST_STEP_S = 3600.0  # whatever the machine: a model of 24 billion that is read from a slow disk takes minutes
 _LOG_ERROR = 4
 _LOG_LINES = 8
 _ABORTED = 2
@@ -58,6 +60,7 @@ class Llama:
         self.take_log()
         c.llama_backend_init()
         self.cached: list[int] = []
+        self.settled = sys.maxsize  # of them, those behind are but typed ahead
         self._abort_flag = ctypes.create_string_buffer(b"0")
         if options.device == "gpu" and not c.llama_supports_gpu_offload():
             raise UsageError("--device gpu: this build of llama.cpp computes on the CPU only (`minichat doctor`)")
@@ -87,13 +90,15 @@ class Llama:
         params.use_extra_bufts = b"AMX_INT8 = 1" not in c.llama_print_system_info()
 
         def progress(fraction: float, _: Any) -> bool:
+            goes_on()
             if on_progress is not None:
                 on_progress(fraction)
             return True
 
         callback = c.llama_progress_callback(progress)
         params.progress_callback = callback
-        model = c.llama_model_load_from_file(os.fsencode(path), params)
+        with watch("a step in loading the file", _LONGEST_STEP_S):
+            model = c.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
             raise GgufError(f"{path}: llama.cpp cannot load this file: {self._last_log()}")
         return model
@@ -102,6 +107,8 @@ class Llama:
         ctx, fit = self._options.ctx, self._fit
         if ctx is not None and ctx > self.ctx_train > 0:
             raise UsageError(f"--ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
+        if self._options.cache_type != "f16" and self._options.flash_attention == "off":
+            raise UsageError(f"--cache-type {self._options.cache_type} needs flash attention: let it be auto or on")
         start = fit.start if fit else ctx or min(self.ctx_train or DEFAULT_CTX, DEFAULT_CTX)
         self._most = max(fit.most if fit else start, start)
         self._new_context(start)
@@ -309,7 +316,8 @@ class Llama:
         batch = c.llama_batch_get_one(tokens, len(ids))
         if every:
             batch.logits = (ctypes.c_int8 * len(ids))(*[1] * len(ids))
-        status = c.llama_decode(self._context, batch)
+        with watch("a batch of tokens", _LONGEST_STEP_S):
+            status = c.llama_decode(self._context, batch)
         if status == 0:
             self.cached.extend(ids)
             if not every:
