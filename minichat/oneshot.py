@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
@@ -113,7 +114,8 @@ def _keep_warm(memory: Memory, engine: Engine) -> None:
     if memory.session is not None and memory.session.is_on_disk:
         from minichat.warm import Warm
 
-        Warm.among(memory.session.path.parent).keep(engine, memory.session.name)
+        with suppress(KeyboardInterrupt):  # the answer is there: this is not worth waiting for
+            Warm.among(memory.session.path.parent).keep(engine, memory.session.name)
 
 
 def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) -> Conversation:
