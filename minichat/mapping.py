@@ -5,6 +5,9 @@ keeps the longest beginning that a prompt shares with the one before.
 
 A line that cannot be answered has an error, on standard error and in the JSON, and the next one follows; what is wrong
 with the prompt itself, the model or the disk ends the work. Nothing is kept of a line but, with --resume, in the file.
+
+An engine that dies is started again, and asked for the same line once more. If that kills it, too, the line has an
+error; if the next line does, the work ends.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from minichat.chat import RunOptions
 from minichat.engine.client import Engine
 from minichat.inputs import Line, Lines
 from minichat.oneshot import begin, end_facts
-from quant.errors import ContextError, DataError, EngineError, UsageError
+from quant.errors import ContextError, DataError, EngineDiedError, EngineError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minichat.conversation import Conversation
     from minichat.engine.types import Done, ModelInfo, Sampling
     from minichat.models import Model
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from minichat.template.pieces import Piece
     from minichat.terminal.line_progress import LineProgress
 
+_TOO_MANY_DEATHS = 3  # in a row
 BLANK = "blank"  # the reason of the empty answer to an empty line
 
 
@@ -70,15 +76,15 @@ def map_lines(
 
     with (
         opened(resume, _made_with(model, prompt, options)) if resume is not None else nullcontext() as results,
-        Engine(model.path, options.load) as engine,  # it loads while the terminal is imported
+        _Engines(lambda: Engine(model.path, options.load)) as engines,  # it loads while the terminal is imported
     ):
         from minichat.terminal.answer import wait_loaded
         from minichat.terminal.line_progress import LineProgress
         from minichat.terminal.progress import StatusLine
 
-        info = wait_loaded(engine, StatusLine(sys.stderr))
-        conversation = begin(engine, model, info, options)
-        answers = _Answers(engine, info, conversation, prompt, options, options.sampling)
+        info = wait_loaded(engines.now, StatusLine(sys.stderr))
+        conversation = begin(engines.now, model, info, options)
+        answers = _Answers(engines, info, conversation, prompt, options, options.sampling)
         answers.check_prompt()
         with LineProgress(lines.total_bytes) as progress:
             run = _Run(answers, results, progress, as_json)
@@ -88,24 +94,55 @@ def map_lines(
         raise DataError(f"{run.failed:,} of {run.taken:,} lines have an error")
 
 
+class _Engines:
+    """One engine after another; a context manager that closes the last. now: the one that answers.
+
+    deaths: how many of them have died since there was an answer.
+    """
+
+    def __init__(self, start: Callable[[], Engine]) -> None:
+        self._start = start
+        self.now, self.deaths = start(), 0
+
+    def replace(self, death: EngineDiedError) -> None:
+        """Starts another one in the place of one that died, and tells of it. Raises `death` if it was one too many."""
+        from minichat.terminal.answer import wait_loaded
+        from minichat.terminal.output import say
+        from minichat.terminal.progress import StatusLine
+
+        self.deaths += 1
+        if self.deaths >= _TOO_MANY_DEATHS:
+            raise death
+        self.now.close()
+        self.now = self._start()
+        say(f"{death.what}; it starts again", stream=sys.stderr)
+        wait_loaded(self.now, StatusLine(sys.stderr))
+
+    def __enter__(self) -> _Engines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.now.close()
+
+
 class _Answers:
     """Answers to single lines."""
 
     def __init__(
         self,
-        engine: Engine,
+        engines: _Engines,
         info: ModelInfo,
         conversation: Conversation,
         prompt: LinePrompt,
         options: RunOptions,
         sampling: Sampling,
     ) -> None:
-        self._engine, self._info, self._conversation = engine, info, conversation
+        self._engines, self._info, self._conversation = engines, info, conversation
         self._prompt, self._options, self._sampling = prompt, options, sampling
 
     def check_prompt(self) -> None:
         """Raises TemplateError and ContextError for what would be wrong with every line."""
-        tokens, _ = self._engine.tokenize(self._pieces("x"))
+        tokens, _ = self._engines.now.tokenize(self._pieces("x"))
         if len(tokens) >= self._info.ctx:
             raise ContextError(
                 f"the prompt alone is {len(tokens):,} tokens long, and the context holds {self._info.ctx:,}; shorten it"
@@ -125,15 +162,29 @@ class _Answers:
     def _answer(self, line: str | None) -> dict[str, Any]:
         if line is None:
             raise DataError("longer than any model reads")
-        done, thoughts = self._generate(line)
+        try:
+            done, thoughts = self._generate(line)
+        except EngineDiedError as death:
+            done, thoughts = self._generate_again(line, death)
+        self._engines.deaths = 0
         formats.check(self._options.form, done.text, done.reason)
         thinking = {"thinking": thoughts} if thoughts else {}
         return {"answer": done.text, **thinking, **end_facts(done)}
 
+    def _generate_again(self, line: str, death: EngineDiedError) -> tuple[Done, str]:
+        self._engines.replace(death)
+        try:
+            return self._generate(line)
+        except EngineDiedError as again:
+            self._engines.replace(again)
+            raise DataError(f"{again.what}, twice over this line") from again
+
     def _generate(self, line: str) -> tuple[Done, str]:
         from minichat.engine.types import Chunk, Done
 
-        events = self._engine.generate(
+        engine = self._engines.now
+        self._conversation.embedded = engine.apply_template
+        events = engine.generate(
             self._pieces(line), self._sampling, self._options.max_tokens, grammar=self._options.form.grammar
         )
         thoughts: list[str] = []

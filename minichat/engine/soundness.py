@@ -12,7 +12,7 @@ at every token: that one tells, after llama.cpp has ended the process, why.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ _VECTORS = ("_norm.weight", ".bias", ".attn_sinks.weight", "rope_freqs.weight")
 _SCALINGS = ("none", "linear", "yarn", "longrope")
 # Graphs that make no next token: they read a text, or look at a picture.
 _NO_CHAT = ("bert", "clip", "t5", "encoder", "embed", "wavtokenizer")
+_NO_TEXT = ("", "none", "no_vocab")  # kinds of vocabulary that make no tokens of a text
 _TOKENS = "tokenizer.ggml.tokens"
 # Arrays that llama.cpp reads as far as there are tokens, whatever their length and type is.
 _BESIDE_TOKENS = {"tokenizer.ggml.scores": (F32,), "tokenizer.ggml.token_type": (I32, U32)}
@@ -172,6 +173,9 @@ def _vocabulary(header: GgufHeader) -> Iterator[str]:
     if not isinstance(tokens, list) or not 0 < len(tokens) <= _MAX_SIZE or not isinstance(tokens[0], str):
         yield "it has no vocabulary"
         return
+    kind = header.metadata.get("tokenizer.ggml.model")
+    if not isinstance(kind, str) or kind in _NO_TEXT:
+        yield f"its vocabulary is of the kind {_short(kind)}"
     for key, kinds in _BESIDE_TOKENS.items():
         values = header.metadata.get(key)
         if values is None:
@@ -197,5 +201,5 @@ def _is_int(value: object) -> TypeGuard[int]:
 
 
 def _short(value: object) -> str:
-    shown: object = value[:3] if isinstance(value, Sequence) else value
+    shown: object = value[:3] if isinstance(value, list) else value
     return f"{shown!r:.60}"

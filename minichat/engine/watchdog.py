@@ -2,7 +2,8 @@
 
     with watch("the grammar", 20.0): ...      longer than that, and the process ends with a line that says so
 
-The front then tells what the process said last, and can start another one.
+The front then tells what the process said last, and can start another one. Time is counted in looks, so that what a
+machine sleeps through does not count.
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ _LATER_S = 5.0
 _STDERR = 2
 
 
+class _Limit:
+    """One block that is watched; it may have `left_s` more."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        self.what, self.seconds, self.left_s = what, seconds, seconds
+
+
 class _Watch:
     """At most one thing is watched at a time, by a thread that is started for the first one and stays."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
-        self.limit: tuple[float, str] | None = None  # when it ends, and what is said then
+        self.limit: _Limit | None = None
 
     def start(self) -> None:
         if self._thread is None:
@@ -36,8 +44,11 @@ class _Watch:
         while True:
             time.sleep(_LOOK_S)
             limit = self.limit
-            if limit is not None and time.monotonic() > limit[0]:
-                sys.stderr.write(f"{limit[1]}\n")
+            if limit is None:
+                continue
+            limit.left_s -= _LOOK_S
+            if limit.left_s < 0:
+                sys.stderr.write(f"{limit.what} took longer than {limit.seconds:.0f} s\n")
                 sys.stderr.flush()
                 os._exit(1)
 
@@ -49,11 +60,18 @@ _watch = _Watch()
 def watch(what: str, seconds: float) -> Iterator[None]:
     """Ends the process if the block takes longer than `seconds`; `what` names it. Costs about a microsecond."""
     _watch.start()
-    _watch.limit = (time.monotonic() + seconds, f"{what} took longer than {seconds:.0f} s")
+    outer, _watch.limit = _watch.limit, _Limit(what, seconds)
     try:
         yield
     finally:
-        _watch.limit = None
+        _watch.limit = outer
+
+
+def goes_on() -> None:
+    """Called in a watched block that has come a step further: its time begins anew."""
+    limit = _watch.limit
+    if limit is not None:
+        limit.left_s = limit.seconds
 
 
 @contextmanager
