@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
 
 _LEAST_CTX = 512  # a chat in less is none
-_MARGIN = 0.05  # of what is free, and never less than that:
+_MARGIN, _MOST_MARGIN = 0.05, 0.1  # of what is free; more than the first where that is less than:
 _MARGIN_BYTES = 256_000_000
 _STEP = 256
 _CACHE_TYPES: tuple[CacheType, ...] = ("f16", "q8_0", "q4_0")
@@ -265,7 +265,7 @@ def _last(n: int, holds: Callable[[int], bool]) -> int:
 
 
 def _left(free: int, margin: bool) -> int:
-    return free - max(int(free * _MARGIN), _MARGIN_BYTES) if margin else free
+    return free - max(int(free * _MARGIN), min(int(free * _MOST_MARGIN), _MARGIN_BYTES)) if margin else free
 
 
 def _names(devices: Sequence[Device]) -> str:

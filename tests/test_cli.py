@@ -114,7 +114,7 @@ def test_a_prompt_that_is_no_text(monkeypatch: pytest.MonkeyPatch, small_gguf: P
 
 
 def test_a_prompt_longer_than_the_context(small_gguf: Path) -> None:
-    fails(3, "400,003 tokens long, and the context holds 8,192", "run", small_gguf, stdin=b"word " * 100_000)
+    fails(3, "400,003 tokens long, and the context holds 32,768", "run", small_gguf, stdin=b"word " * 100_000)
 
 
 def test_a_closed_pipe(small_gguf: Path) -> None:
