@@ -66,6 +66,8 @@ def switch_model(chat: Chat, name: str) -> None:
     chat.open_engine, chat.model_name, chat.info = opened.open_engine, opened.model.name, None
     chat.conversation.messages[:] = conversation.messages
     chat.stats, chat.used, chat.last_prompt = None, None, []
+    if kept is None:
+        chat.warm_up()
 
 
 def _leave(chat: Chat, in_use: ModelInfo) -> None:
@@ -89,6 +91,7 @@ def _loaded(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> t
         if chat.info is None or not is_for_memory:  # without info, the old model takes no memory yet
             raise
         say(f"({error}; once more, without {chat.model_name} in memory)", "dim")
+    chat.keep_warm()  # if the new one fails again, the old one goes on with that
     undo.callback(chat.restart)
     chat.engine.close()
     return _started(chat, opened, load, undo)
