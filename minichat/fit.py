@@ -153,7 +153,7 @@ def choose(name: str, demand: Demand, options: LoadOptions, room: Room) -> Fit:
     least = min(trained, _LEAST_CTX)
     if not demand.fits(least, room):
         raise FitError(_refusal(name, demand, options, room))
-    most = longest(demand, room, trained) or least
+    most = max(longest(demand, room, trained), least)
     note = _note(demand, options, room, most if most < trained else None)
     return Fit(min(most, START_CTX), most, demand.gpu_layers, demand, note)
 
@@ -162,7 +162,7 @@ def longest(demand: Demand, room: Room, trained: int, margin: bool = True) -> in
     """The longest context that fits, up to what the model was trained for; 0 if none does."""
     if demand.fits(trained, room, margin):
         return trained
-    steps = _last(trained // _STEP, lambda n: demand.fits(n * _STEP, room, margin))
+    steps = last(trained // _STEP, lambda n: demand.fits(n * _STEP, room, margin))
     return steps * _STEP
 
 
@@ -193,7 +193,7 @@ def _layers(demand: Demand, options: LoadOptions, room: Room) -> int:
         return min(options.gpu_layers, n)
     ctx = options.ctx or min(demand.shape.context_length or DEFAULT_CTX, DEFAULT_CTX)
     free = sum(_left(device.free_bytes, True) for device in room.devices)
-    return _last(n, lambda k: replace(demand, gpu_layers=k).at(ctx).devices <= free)
+    return last(n, lambda k: replace(demand, gpu_layers=k).at(ctx).devices <= free)
 
 
 def _note(demand: Demand, options: LoadOptions, room: Room, most: int | None) -> str:
@@ -248,10 +248,10 @@ def _way_out(demand: Demand, options: LoadOptions, room: Room) -> str:
     return f"a file of {format_bytes(max(left, 0))} would fit: end other programs, or take a smaller model"
 
 
-def _last(n: int, holds: Callable[[int], bool]) -> int:
+def last(n: int, holds: Callable[[int], bool]) -> int:
     """The largest number from 1 to n for which something holds, that holds for all smaller ones, too; else 0.
 
-    >>> _last(10, lambda k: k * k < 50), _last(10, lambda k: False)
+    >>> last(10, lambda k: k * k < 50), last(10, lambda k: False)
     (7, 0)
     """
     low, high = 0, n

@@ -16,7 +16,7 @@ from convert.pipeline import convert
 from minichat.engine import growth
 from minichat.engine.client import Engine
 from minichat.engine.fitting import fit_for
-from minichat.engine.growth import is_room
+from minichat.engine.growth import Growth
 from minichat.engine.llama import BATCH, START_CTX, Llama
 from minichat.engine.types import CacheType, Done, LoadOptions, Sampling
 from minichat.fit import Demand, Device, Fit, Parts, Room
@@ -79,9 +79,7 @@ def test_no_token_is_computed_twice_and_none_is_another(
 def test_windows_are_carried_over(windows: Path) -> None:
     grows, large = opened(windows, 1024, 2048), opened(windows, 2048, 2048)
     ids = tokens(900)
-    assert read(grows, ids) == pytest.approx(
-        read(large, ids), abs=1e-3
-    )  # another order of sums
+    assert read(grows, ids) == pytest.approx(read(large, ids), abs=1e-3)  # another order of sums
     assert (grows.opened, large.opened) == (2048, 2048)
     other = [*ids[:-1], 7]
     assert grows.reuse(other) == large.reuse(other)
@@ -99,7 +97,7 @@ def test_a_prompt_opens_at_once_what_it_needs(small_gguf: Path) -> None:
 def test_where_memory_ends_the_context_does(small_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = opened(small_gguf)
     read(model, tokens(400))
-    monkeypatch.setattr(growth, "can_grow", lambda *_: False)
+    monkeypatch.setattr(Growth, "is_room", lambda *_: False)
     read(model, tokens(300))  # wants to grow, and cannot
     assert (model.opened, model.ctx) == (START, START)
     read(model, tokens(START - 700))
@@ -148,15 +146,25 @@ def test_room_for_a_longer_context_is_counted() -> None:
     shape = Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768, n_heads=32)
     demand = Demand(shape, Parts(0, (335_000_000,) * 40, 0))
     more = demand.at(8192).ram - demand.at(4096).ram
-    assert is_room(demand, 4096, 8192, 100, Room(more + 100), None)
-    assert not is_room(demand, 4096, 8192, 101, Room(more + 100), None)
-    assert is_room(demand, 4096, 8192, 0, Room(None), None)
-    assert not is_room(demand, 4096, 8192, 0, Room(10**12), demand.at(8192).ram - 1)
+    assert Growth(demand, 4096, 100, Room(more + 100)).is_room(8192)
+    assert not Growth(demand, 4096, 101, Room(more + 100)).is_room(8192)
+    assert Growth(demand, 4096, 0, Room(None)).is_room(8192)
+    assert not Growth(demand, 4096, 0, Room(10**12), demand.at(8192).ram - 1).is_room(8192)
     on_gpu = replace(demand, gpu_layers=41)
     more = on_gpu.at(8192).devices - on_gpu.at(4096).devices
-    assert is_room(on_gpu, 4096, 8192, 0, Room(10**9, (Device("G", more),)), None)
-    assert not is_room(on_gpu, 4096, 8192, 0, Room(10**9, (Device("G", more - 1),)), None)
-    assert not is_room(on_gpu, 4096, 8192, 0, Room(10**8, (Device("M", more, is_unified=True),)), None)
+    assert Growth(on_gpu, 4096, 0, Room(10**9, (Device("G", more),))).is_room(8192)
+    assert not Growth(on_gpu, 4096, 0, Room(10**9, (Device("G", more - 1),))).is_room(8192)
+    assert not Growth(on_gpu, 4096, 0, Room(10**8, (Device("M", more, is_unified=True),))).is_room(8192)
+
+
+def test_a_refusal_has_the_numbers() -> None:
+    shape = Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768, n_heads=32)
+    there_is = Growth(Demand(shape, Parts(0, (335_000_000,) * 40, 0)), 4096, 0, Room(2 * 10**9))
+    assert there_is.refusal(32768) == (
+        "a context of 32,768 tokens takes 4.7 GB more than there is now, and 2.0 GB are free: 16,128 tokens would fit"
+    )
+    assert there_is.is_room(16128)
+    assert not there_is.is_room(16128 + 256)
 
 
 # From the front.

@@ -7,6 +7,7 @@ the longer cache and a copy of what was used of the shorter one are in memory at
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minichat.machine import available_bytes, budget_bytes
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from minichat.fit import Demand, Device, Room
+
+_STEP = 256
 
 
 class Carried:
@@ -36,32 +39,56 @@ def state_bytes(c: Any, context: Any) -> int:
     return int(c.llama_state_seq_get_size(context, 0))
 
 
-def can_grow(
-    demand: Demand, opened: int, wanted: int, carried_bytes: int, gpus: Callable[[], Sequence[Device]]
-) -> bool:
-    """Whether there is room now to change an open context of `opened` tokens for one of `wanted`.
+@dataclass(frozen=True)
+class Growth:
+    """What there is for a longer context in the place of one of `opened` tokens.
 
-    carried_bytes: the state that goes from one to the other. gpus: what the devices have left.
+    carried_bytes: the state that goes from one to the other. room: what is free now, beside the context that is open.
+    budget: bytes of RAM that may be taken in all, if that is bounded.
     """
-    from minichat.fit import Room
 
-    devices = tuple(gpus()) if demand.gpu_layers else ()
-    return is_room(demand, opened, wanted, carried_bytes, Room(available_bytes(), devices), budget_bytes())
+    demand: Demand
+    opened: int
+    carried_bytes: int
+    room: Room
+    budget: int | None = None
 
+    @classmethod
+    def now(cls, demand: Demand, opened: int, carried_bytes: int, gpus: Callable[[], Sequence[Device]]) -> Growth:
+        """With what is free at this moment; `gpus` tells it of the devices."""
+        from minichat.fit import Room
 
-def is_room(demand: Demand, opened: int, wanted: int, carried_bytes: int, room: Room, budget: int | None) -> bool:
-    """Whether a context of `opened` tokens can be changed for one of `wanted`.
+        devices = tuple(gpus()) if demand.gpu_layers else ()
+        return cls(demand, opened, carried_bytes, Room(available_bytes(), devices), budget_bytes())
 
-    room: what is free now, beside the context that is open. budget: what may be taken in all, if that is bounded.
-    """
-    before, after = demand.at(opened), demand.at(wanted)
-    if after.devices - before.devices > room.on_devices:
-        return False
-    if budget is not None:
-        return after.ram + carried_bytes <= budget
-    is_unified = any(device.is_unified for device in room.devices)
-    more = after.ram - before.ram + (after.devices - before.devices if is_unified else 0)
-    return room.ram is None or more + carried_bytes <= room.ram
+    def is_room(self, wanted: int) -> bool:
+        """Whether a context of `wanted` tokens can be had."""
+        ram, devices = self._more(wanted)
+        return devices <= self.room.on_devices and (self._free is None or ram <= self._free)
+
+    def refusal(self, wanted: int) -> str:
+        """What it would take, what there is, and what would fit."""
+        from minichat.fit import last
+        from minichat.terminal.units import format_bytes
+
+        ram, devices = self._more(wanted)
+        steps = last(wanted // _STEP, lambda n: n * _STEP <= self.opened or self.is_room(n * _STEP))
+        more, free = max(ram, 0) + max(devices, 0), max((self._free or 0) + self.room.on_devices, 0)
+        return (
+            f"a context of {wanted:,} tokens takes {format_bytes(more)} more than there is now, "
+            f"and {format_bytes(free)} are free: {max(steps * _STEP, self.opened):,} tokens would fit"
+        )
+
+    @property
+    def _free(self) -> int | None:
+        return self.room.ram if self.budget is None else self.budget - self.demand.at(self.opened).ram
+
+    def _more(self, wanted: int) -> tuple[int, int]:
+        """Bytes in RAM and on devices."""
+        before, after = self.demand.at(self.opened), self.demand.at(wanted)
+        devices = after.devices - before.devices
+        is_unified = any(device.is_unified for device in self.room.devices)
+        return after.ram - before.ram + (devices if is_unified else 0) + self.carried_bytes, devices
 
 
 def next_size(opened: int, needed: int, most: int) -> int:

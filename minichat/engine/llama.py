@@ -32,6 +32,7 @@ _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # of enum llama_flash_attn_t
 _LONGEST_STEP_S = 3600.0  # whatever the machine: a model of 24 billion that is read from a slow disk takes minutes
 _LOG_ERROR = 4
 _LOG_LINES = 8
+_LONGEST_REASON = 300  # characters
 _ABORTED = 2
 _STRIPS_BEFORE, _STRIPS_BEHIND = 1 << 7, 1 << 8  # of llama_token_attr
 
@@ -167,19 +168,27 @@ class Llama:
         """
         if ctx > self.ctx_train > 0:
             raise UsageError(f"ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
-        if ctx > self.opened and not (self._can_grow(self.opened, ctx) and self._grow(ctx)):
-            raise FitError(f"memory has no room for a context of {ctx:,} tokens")
+        if ctx > self.opened:
+            there_is = self._growth(self.opened)
+            if there_is is not None and not there_is.is_room(ctx):
+                raise FitError(there_is.refusal(ctx))
+            if not self._grow(ctx):
+                raise FitError(f"llama.cpp could not open a context of {ctx:,} tokens")
         self.ctx = self._most = ctx
         if len(self.cached) > ctx:
             self.clear()
 
     def _can_grow(self, opened: int, wanted: int) -> bool:
+        """Whether a context that has grown to `opened` tokens could grow to `wanted`; without numbers, never."""
+        there_is = self._growth(opened)
+        return there_is is not None and there_is.is_room(wanted)
+
+    def _growth(self, opened: int) -> growth.Growth | None:
         if self._fit is None or self._fit.demand is None:
-            return False
+            return None
         # The state of a longer context than this one would be larger in proportion.
         carried = growth.state_bytes(self._c, self._context) * max(1, opened // self.opened) if self.cached else 0
-        now, demand = self.opened, self._fit.demand
-        return growth.can_grow(demand, now, wanted, carried, lambda: devices.gpus(self._c))
+        return growth.Growth.now(self._fit.demand, self.opened, carried, lambda: devices.gpus(self._c))
 
     def _grow(self, n_ctx: int) -> bool:
         """Changes the context for one of `n_ctx` tokens. EngineError if what it held was lost on the way."""
@@ -388,7 +397,7 @@ class Llama:
 
     def _last_log(self) -> str:
         """The first of the errors that llama.cpp logged last: the later ones only say that this one happened."""
-        return " ".join(self._log[0].split()) if self._log else "it does not say why"
+        return " ".join(self._log[0].split())[:_LONGEST_REASON] if self._log else "it does not say why"
 
 
 def _gpu_layers(options: LoadOptions) -> int:
