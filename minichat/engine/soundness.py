@@ -28,6 +28,7 @@ _MAX_EXPERTS = 512
 _PLACE_BYTES = 32  # what an address in the data is a multiple of
 _MAX_SIZE = 1 << 24  # of any dimension that a header names; Mistral's largest is 131,072
 _MAX_CONTEXT = 1 << 31
+_LONGEST_NAME = 64
 _FLOATS = ("f32", "f16", "bf16")
 _INTEGERS = ("i8", "i16", "i32", "i64", "f64", "q8_1", "q8_K")  # types that no matrix of weights can have
 _MATRICES = (".attn_q.weight", ".attn_k.weight", ".attn_v.weight", ".attn_output.weight", ".ffn_gate.weight",
@@ -39,7 +40,9 @@ _NO_CHAT = ("bert", "clip", "t5", "encoder", "embed", "wavtokenizer")
 _NO_TEXT = ("", "none", "no_vocab")  # kinds of vocabulary that make no tokens of a text
 _TOKENS = "tokenizer.ggml.tokens"
 # Arrays that llama.cpp reads as far as there are tokens, whatever their length and type is.
-_BESIDE_TOKENS = {"tokenizer.ggml.scores": (F32,), "tokenizer.ggml.token_type": (I32, U32)}
+_TYPES = "tokenizer.ggml.token_type"
+_BESIDE_TOKENS = {"tokenizer.ggml.scores": (F32,), _TYPES: (I32, U32)}
+_SENTENCEPIECE, _BYTE = "llama", 6  # a kind of vocabulary, a type of token
 
 
 def read_sound_header(path: Path) -> GgufHeader:
@@ -81,7 +84,7 @@ def deep_problem(header: GgufHeader) -> str | None:
 def _problems(header: GgufHeader) -> Iterator[str]:
     keys = header.metadata
     architecture = keys.get("general.architecture")
-    if not isinstance(architecture, str) or not architecture:
+    if not isinstance(architecture, str) or not 0 < len(architecture) <= _LONGEST_NAME:
         yield "it does not name its architecture"
         return
     if any(word in architecture for word in _NO_CHAT) or keys.get("general.type", "model") != "model":
@@ -176,6 +179,8 @@ def _vocabulary(header: GgufHeader) -> Iterator[str]:
     kind = header.metadata.get("tokenizer.ggml.model")
     if not isinstance(kind, str) or kind in _NO_TEXT:
         yield f"its vocabulary is of the kind {_short(kind)}"
+    if kind == _SENTENCEPIECE and (missing := _missing_byte(tokens, header.metadata.get(_TYPES))) is not None:
+        yield f"its vocabulary has no token for the byte {missing}"
     for key, kinds in _BESIDE_TOKENS.items():
         values = header.metadata.get(key)
         if values is None:
@@ -184,6 +189,18 @@ def _vocabulary(header: GgufHeader) -> Iterator[str]:
             yield f"its {key} is no list of its kind"
         elif len(values) != len(tokens):
             yield f"its {key} has {len(values)} values for {len(tokens)} tokens"
+
+
+def _missing_byte(tokens: list[str], types: object) -> str | None:
+    """The first byte that no token stands for: llama.cpp falls back on these for what the others do not spell."""
+    named = set(tokens)
+    if isinstance(types, list) and len(types) == len(tokens):  # quicker: few are bytes
+        named = {token for token, kind in zip(tokens, types, strict=True) if kind == _BYTE}
+    absent = [n for n in range(256) if f"<0x{n:02X}>" not in named]
+    if absent:
+        named = set(tokens)
+        absent = [n for n in absent if f"<0x{n:02X}>" not in named and chr(n) not in named]
+    return f"0x{absent[0]:02X}" if absent else None
 
 
 def _tensor(tensor: TensorInfo, data_offset: int) -> Iterator[str]:
