@@ -57,7 +57,7 @@ _TERMS = {
 
 @dataclass(frozen=True)
 class Licensed:
-    """A model as far as its licence matters. repo, or else blob, is what an answer is remembered by."""
+    """A model as far as its licence matters."""
 
     name: str
     licence: str | None
@@ -69,6 +69,11 @@ class Licensed:
     def of(cls, manifest: Manifest) -> Licensed:
         m = manifest
         return cls(m.full_name, m.licence, m.licence_name, m.repo, m.blob)
+
+    @property
+    def key(self) -> str:
+        """What an answer is remembered by."""
+        return (self.repo or self.blob or self.name).lower()
 
 
 def terms_of(licence: str | None, licence_name: str | None = None) -> Terms | None:
@@ -83,15 +88,20 @@ def terms_of(licence: str | None, licence_name: str | None = None) -> Terms | No
     return _TERMS[MRL] if _NAMES_MRL.search(told) else None
 
 
+def unaccepted(model: Licensed) -> Terms | None:
+    """The terms that bind whoever uses `model` and that have not been accepted yet; None if there are none."""
+    terms = terms_of(model.licence, model.licence_name)
+    return terms if terms is not None and model.key not in _accepted() else None
+
+
 def ask_once(model: Licensed, accepted: bool) -> None:
     """Sees to it that whoever uses `model` has accepted its licence, now or before. Returns at once if none binds.
 
     accepted: --accept-licence was given. Shows the terms and asks on stderr. UsageError for a no, and where there is
     no terminal to ask at.
     """
-    terms = terms_of(model.licence, model.licence_name)
-    key = model.repo or model.blob or model.name
-    if terms is None or key.lower() in _accepted():
+    terms = unaccepted(model)
+    if terms is None:
         return
     if not accepted and not can_ask():
         raise UsageError(
@@ -101,7 +111,7 @@ def ask_once(model: Licensed, accepted: bool) -> None:
     show_terms(model.name, terms, sys.stderr)
     if not accepted and not says_yes("Do you accept it?"):
         raise UsageError(f"the {terms.name} was not accepted, and {model.name} is not used without")
-    _remember(key.lower(), terms)
+    _remember(model.key, terms)
 
 
 def show_terms(name: str, terms: Terms, stream: IO[str]) -> None:

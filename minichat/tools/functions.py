@@ -29,7 +29,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -71,7 +71,7 @@ def describe(path: Path) -> dict[str, Any]:
         tools = []
         for name, function in _functions(module):
             line = inspect.unwrap(function).__code__.co_firstlineno
-            tools.append({"type": "function", "function": _description(name, function)})
+            tools.append({"type": "function", "function": description_of(name, function)})
         if not tools:
             line = None
             raise TypeError("no functions are defined in it")
@@ -87,18 +87,34 @@ def describe(path: Path) -> dict[str, Any]:
 
 def call(path: Path, name: str, arguments: dict[str, Any]) -> str:
     """What the function of this name returns, as text. Passes on whatever it raises."""
-    function = dict(_functions(_load(path)))[name]
+    return result_of(name, dict(_functions(_load(path)))[name], arguments)
+
+
+def result_of(name: str, function: Callable[..., Any], arguments: dict[str, Any]) -> str:
+    """What a function returns for these arguments, as text. Passes on whatever it raises."""
     wanted = hints.parameters_of(function)
     if unknown := set(arguments) - set(wanted):
         raise TypeError(f"{name} has no parameter {min(unknown)!r}")
     given = {key: hints.converted(value, wanted[key], key) for key, value in arguments.items()}
     value = function(**given)
     if inspect.isawaitable(value):
-        value = asyncio.run(_awaited(value))
+        value = _run(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_plain)
 
 
-async def _awaited(value: Any) -> Any:
+def _run(value: Awaitable[Any]) -> Any:
+    """What a coroutine comes to; in a thread of its own where this one has a loop that runs, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_awaited(value))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, _awaited(value)).result()
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
 
 
@@ -126,7 +142,7 @@ def _functions(module: ModuleType) -> Iterable[tuple[str, Callable[..., Any]]]:
             yield name, value
 
 
-def _description(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+def description_of(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     """Name, description and parameters of a function. Raises HintError for what cannot be told to a model."""
     text = docstrings.read(inspect.getdoc(function) or "")
     wanted = hints.parameters_of(function)

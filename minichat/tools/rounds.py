@@ -13,7 +13,8 @@ none does. Whatever happens, the conversation is left such that another question
   - what no command runs is asked of `supply`; without that, it ends the rounds: all results of that answer's calls are
     the caller's to add.
 
-No terminal, no engine: `generate` and `agree` are given.
+No terminal, no engine: answers and `agree` are given. `Rounds.run` takes answers from a function, `Rounds.steps` from
+whoever drives it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -49,6 +50,7 @@ _CUT = {"length": "more tokens are needed (--max-tokens)", "context": "the conte
 _NINE = re.compile("[a-zA-Z0-9]{9}")
 
 Generate = Callable[["Conversation"], "Done"]
+Steps = Generator[None, "Done", "Outcome"]
 Agree = Callable[[Call, Mapping[str, Any], Sequence[str]], bool]
 Supply = Callable[[Call], "str | None"]
 Report = Callable[[Call, Result], None]
@@ -68,7 +70,8 @@ class Outcome:
 class Rounds:
     """The rounds of one conversation.
 
-    generate: the model's next answer to a conversation, which it leaves as it is but for forgetting its oldest turns.
+    generate: the model's next answer to a conversation, which it leaves as it is but for forgetting its oldest turns;
+        None for who drives `steps`.
     agree: whether a call may run: with its arguments and the command that would be run.
     supply: the result of a call that no command runs, None if there is none to be had. Without it, such a call ends the
         rounds.
@@ -79,7 +82,7 @@ class Rounds:
         self,
         conversation: Conversation,
         toolbox: Toolbox,
-        generate: Generate,
+        generate: Generate | None,
         agree: Agree,
         report: Report | None = None,
         supply: Supply | None = None,
@@ -93,15 +96,38 @@ class Rounds:
     def run(self) -> Outcome:
         """Answers the conversation's last message, and adds to it all that is said; nothing, if that is no token.
 
-        Raises ToolError for calls that are wrong twice in a row, that are cut off, or that do not come to an end;
-        and passes on what `generate` and `agree` raise.
+        Raises as `steps` does, and passes on what `generate` raises.
+        """
+        if self._generate is None:
+            raise TypeError("rounds that nobody drives need a `generate`")
+        steps = self.steps()
+        try:
+            next(steps)
+            while True:
+                try:
+                    done = self._generate(self._conversation)
+                except BaseException as error:  # noqa: PERF203
+                    steps.throw(error)
+                else:
+                    steps.send(done)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+    def steps(self) -> Steps:
+        """What `run` does, for who has to do more between: it stops for each of the model's answers.
+
+        At each stop it is sent the next answer to the conversation as that stands then, or thrown what came in place of
+        one; its value is what `run` returns. Raises ToolError for calls that are wrong twice in a row, that are cut
+        off, or that do not come to an end; and passes on what `agree` and `supply` raise, and all that is thrown but
+        the first ContextError behind results: they are shortened, and it stops again.
         """
         unread: str | None = None  # what was wrong with the answer that has just been dropped
         wrong = False  # whether the last answer was
         rounds = 0
         while True:
             with _noted(self._conversation, unread):
-                done = self._generated()
+                done = yield from self._generated()
             rules = self._rules()  # not before: a model that is still being loaded has not told its template
             read = _read(done, rules)
             if rules is None or done.reason == "stop" or not (read.calls or read.problem):
@@ -125,10 +151,10 @@ class Rounds:
                 return Outcome(done, read, calls)
             self._add_results(calls, checks, run=not wrong)
 
-    def _generated(self) -> Done:
+    def _generated(self) -> Generator[None, Done, Done]:
         """The next answer; a result that leaves no room for one is replaced by that news, once."""
         try:
-            return self._generate(self._conversation)
+            return (yield)
         except ContextError:
             messages = self._conversation.messages
             results = list(takewhile(lambda message: message.role == "tool", reversed(messages)))
@@ -137,7 +163,7 @@ class Rounds:
                 raise
             place = next(n for n, message in enumerate(messages) if message is longest)
             messages[place] = replace(longest, content=TOO_LONG)
-            return self._generate(self._conversation)
+        return (yield)
 
     def _checked(self, one: Call) -> Checked:
         try:
