@@ -29,6 +29,7 @@ _LEAST_CTX = 512  # a chat in less is none
 _MARGIN, _MOST_MARGIN = 0.05, 0.1  # of what is free; more than the first where that is less than:
 _MARGIN_BYTES = 256_000_000
 _STEP = 256
+_LEAST_FILE_BYTES = 1_000_000
 _CACHE_TYPES: tuple[CacheType, ...] = ("f16", "q8_0", "q4_0")
 
 
@@ -245,7 +246,9 @@ def _way_out(demand: Demand, options: LoadOptions, room: Room) -> str:
     ctx = min(trained, _LEAST_CTX)
     others = demand.at(ctx).ram + demand.at(ctx).devices - demand.parts.total
     left = (room.ram or 0) + sum(device.free_bytes for device in room.devices if not device.is_unified) - others
-    return f"a file of {format_bytes(max(left, 0))} would fit: end other programs, or take a smaller model"
+    if left < _LEAST_FILE_BYTES:
+        return "end other programs, no model would fit"
+    return f"a file of {format_bytes(left)} would fit: end other programs, or take a smaller model"
 
 
 def last(n: int, holds: Callable[[int], bool]) -> int:

@@ -74,7 +74,7 @@ def test_windows_let_a_context_be_longer() -> None:
         (LoadOptions(ctx=32768), 16.5 * GB, r"--ctx \d+ or --cache-type q4_0 would fit$"),
         (LoadOptions(ctx=32768, cache_type="q4_0"), 15.5 * GB, r"--ctx \d+ would fit$"),
         (LoadOptions(), 8 * GB, r"a file of 7\.5 GB would fit: end other programs, or take a smaller model$"),
-        (LoadOptions(ctx=1024), 0.1 * GB, r"a file of 0 B would fit: "),
+        (LoadOptions(ctx=1024), 0.1 * GB, r": end other programs, no model would fit$"),
     ],
 )
 def test_too_much_is_refused_with_the_numbers_and_what_would_fit(options: LoadOptions, free: float, out: str) -> None:
