@@ -42,7 +42,8 @@ class RunOptions:
 
     max_tokens: the longest answer. template: over the model's own. toolbox: what the model may call; allow_tools: its
     calls are run without asking. form: what the answer must look like. plain: for screen readers. keys: those of the
-    prompt. memory: where the conversation is kept, and what it goes on with.
+    prompt. typeahead: as `Chat.typeahead`. memory: where the conversation is kept, and what it goes on with. warm_gb:
+    what may be kept beside sessions, so that they go on at once; None: the usual.
     """
 
     system: str | None = None
@@ -55,7 +56,9 @@ class RunOptions:
     form: Format = TEXT
     plain: bool = False
     keys: str = "emacs"
+    typeahead: str = "on"
     memory: Memory = field(default_factory=Memory)
+    warm_gb: int | None = None
 
     def conversation(self) -> Conversation:
         """An empty conversation; its template is `choose_template`'s to tell, once the model is loaded."""
@@ -86,6 +89,7 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
         from minichat.terminal.repl import run_repl
 
     memory, sessions = options.memory, Sessions.default()
+    sessions.warm_gb = options.warm_gb
     talk = Chat(
         engine=engine,
         open_engine=lambda load: Engine(model.path, load),
@@ -103,6 +107,7 @@ def chat(model: Model, options: RunOptions, choices: Choices, open_model: Callab
         open_model=open_model,
         plain=options.plain,
         keys=options.keys,
+        typeahead=options.typeahead,
         sessions=sessions,
         session=memory.session if memory.session is not None or memory.private else sessions.new(),
     )

@@ -44,7 +44,7 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
 
         info = wait_loaded(engine, StatusLine(sys.stderr, plain=options.plain))
         conversation = begin(engine, model, info, options)
-        _warm_up(options.memory, engine)
+        _warm_up(options, engine)
         if options.toolbox is not None:
             check_call_tokens(conversation.template, engine)
         conversation.ask(question)
@@ -78,7 +78,7 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
             say("the model said nothing", stream=sys.stderr)
         if done.reason == "context":
             say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
-        _keep_warm(options.memory, engine)
+        _keep_warm(options, engine)
 
 
 def _write(outcome: Outcome | None, said: str, name: str, conversation: Conversation, as_json: bool) -> None:
@@ -101,21 +101,23 @@ def _keep(memory: Memory, conversation: Conversation, name: str, info: ModelInfo
         memory.session.save(conversation, name, info.vocabulary)
 
 
-def _warm_up(memory: Memory, engine: Engine) -> None:
+def _warm_up(options: RunOptions, engine: Engine) -> None:
     """Has the engine go on with what it had read of the session when that was left."""
-    if memory.session is not None and memory.saved is not None:
+    session, saved = options.memory.session, options.memory.saved
+    if session is not None and saved is not None:
         from minichat.warm import Warm
 
-        Warm.among(memory.session.path.parent).offer(engine, memory.saved.forked_from or memory.session.name)
+        Warm.among(session.path.parent, options.warm_gb).offer(engine, saved.forked_from or session.name)
 
 
-def _keep_warm(memory: Memory, engine: Engine) -> None:
+def _keep_warm(options: RunOptions, engine: Engine) -> None:
     """Keeps what the engine has read of the session, for the next time."""
-    if memory.session is not None and memory.session.is_on_disk:
+    session = options.memory.session
+    if session is not None and session.is_on_disk:
         from minichat.warm import Warm
 
         with suppress(KeyboardInterrupt):  # the answer is there: this is not worth waiting for
-            Warm.among(memory.session.path.parent).keep(engine, memory.session.name)
+            Warm.among(session.path.parent, options.warm_gb).keep(engine, session.name)
 
 
 def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) -> Conversation:

@@ -212,8 +212,17 @@ _TABLE = (
     Parameter("draft", "text", "Smaller MODEL of the same vocabulary that guesses ahead.", in_chat=True),
     Parameter("speculation", "switch", "Guess tokens ahead where that is quicker.", unset="on", in_chat=True),
     Parameter("keys", "choice", "Keys of the prompt.", choices=("emacs", "vi"), unset="emacs", in_chat=True),
+    Parameter(
+        "typeahead",
+        "choice",
+        "Read what is typed before it is sent; mains: not on battery.",
+        choices=("on", "off", "mains"),
+        unset="on",
+        in_chat=True,
+    ),
     Parameter("plain", "switch", "For screen readers: nothing moves, roles are named.", unset="off"),
     Parameter("private", "switch", "Write nothing to the disk: no session, no history.", unset="off"),
+    Parameter("warm-gb", "whole", "Disk for what was read of sessions, in GB; 0: none.", 0, 1 << 20, unset="8"),
 )
 
 PARAMETERS: dict[str, Parameter] = {parameter.name: parameter for parameter in _TABLE}

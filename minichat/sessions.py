@@ -36,12 +36,13 @@ _COPY = re.compile(r"-\d{1,3}$")
 class Sessions:
     """The sessions in one folder, which need not exist yet.
 
-    warn: is told, in one line, why a conversation cannot be kept.
+    warn: is told, in one line, why a conversation cannot be kept. warm_gb: as `Warm.among` takes it.
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None] | None = None) -> None:
         self.folder = folder
         self._warn = warn or _print_error
+        self.warm_gb: int | None = None
 
     @classmethod
     def default(cls, warn: Callable[[str], None] | None = None) -> Sessions:
@@ -55,7 +56,7 @@ class Sessions:
         """What the engine had read of them."""
         from minichat.warm import Warm
 
-        return Warm.among(self.folder)
+        return Warm.among(self.folder, self.warm_gb)
 
     def new(self, name: str | None = None) -> Session:
         """A session that has no file before its first save. Without a name it is named after the time.

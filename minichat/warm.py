@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minichat.engine.client import Engine
 
 SUFFIX, PART = ".kv", ".kv.part"
-QUOTA_BYTES = 8 << 30
+QUOTA_BYTES = 8 * 10**9
 _GIVEN_UP_S = 3600
 _SHARE = 4  # at most this part of what the disk has to give
 
@@ -49,9 +49,9 @@ class Warm:
         self._quota_bytes = quota_bytes
 
     @classmethod
-    def among(cls, sessions: Path) -> Warm:
-        """Those of the sessions in that folder."""
-        return cls(sessions / "warm")
+    def among(cls, sessions: Path, quota_gb: int | None = None) -> Warm:
+        """Those of the sessions in that folder. quota_gb: as somebody has chosen it."""
+        return cls(sessions / "warm", QUOTA_BYTES if quota_gb is None else quota_gb * 10**9)
 
     def path_of(self, name: str) -> Path:
         return self.folder / f"{name}{SUFFIX}"
@@ -59,7 +59,7 @@ class Warm:
     def offer(self, engine: Engine, name: str) -> None:
         """Has the engine begin its next prompt with what is kept of a session, if anything is."""
         path = self.path_of(name)
-        if path.is_file():
+        if self._quota_bytes and path.is_file():
             engine.restore(path)
 
     def keep(self, engine: Engine, name: str) -> None:

@@ -9,9 +9,12 @@ import pytest
 from fake_engine import FakeEngine
 from test_terminal_sessions import new_chat, say
 
+from minichat.choices import Choices
+from minichat.commands.choosing import run_options
 from minichat.engine.types import Stats
 from minichat.housekeeping import du, prune
 from minichat.sessions import Sessions
+from minichat.settings_file import parse_settings
 from minichat.space import show_du
 from minichat.store import Store
 from minichat.terminal.chat import Chat
@@ -94,6 +97,17 @@ def test_only_what_is_there_is_offered(warm: Warm) -> None:
     path = keep(warm, "a", 10, used_s=1)
     warm.offer(engine, "a")  # type: ignore[arg-type]
     assert engine.restored == [path]
+
+
+def test_a_person_may_choose_how_much_is_kept(warm: Warm) -> None:
+    settings = parse_settings("[defaults]\nwarm-gb = 0", Path("config.toml"))
+    options = run_options(Choices(settings, None, {}, {}))
+    keep(warm, "a", 10, used_s=1)
+    none, engine = Warm.among(warm.folder.parent, options.warm_gb), Engine()
+    none.offer(engine, "a")  # type: ignore[arg-type]
+    none.keep(engine, "a")  # type: ignore[arg-type]
+    assert (engine.restored, engine.limits) == ([], [0])
+    assert Warm.among(warm.folder.parent, 3).path_of("a") == warm.path_of("a")
 
 
 def test_a_state_goes_with_its_session() -> None:

@@ -44,7 +44,8 @@ def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: b
     from minichat.chat import RunOptions
 
     chosen = choices.chosen()
-    system, template, max_tokens = (chosen[name].value for name in ("system", "template", "max-tokens"))
+    system, template = (chosen[name].value for name in ("system", "template"))
+    max_tokens, warm_gb = (chosen[name].value for name in ("max-tokens", "warm-gb"))
     return RunOptions(
         str(system) if system else None,
         settings.sampling(chosen),
@@ -56,6 +57,8 @@ def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: b
         settings.answer_format(chosen),
         bool(chosen["plain"].value),
         str(chosen["keys"].value or "emacs"),
+        str(chosen["typeahead"].value or "on"),
+        warm_gb=warm_gb if isinstance(warm_gb, int) else None,
     )
 
 

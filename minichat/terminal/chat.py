@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from minichat.choices import Choices
 from minichat.engine.types import LoadOptions
 from minichat.formats import TEXT, Format
+from minichat.saved import without_tokens
 from minichat.sessions import Sessions
 from minichat.terminal.agreement import Agreement
 from minichat.tools.toolbox import Toolbox
@@ -48,6 +49,7 @@ class Chat:
     open_model: finds, fetches or makes the model of a name, with the questions that belong to it; None where the model
         cannot be changed.
     plain: for screen readers: nothing is redrawn. keys: "emacs" or "vi".
+    typeahead: whether what is typed is read before it is sent: "on", "off", or "mains" (not on battery).
     info: what the engine said of the model once it was loaded; stats: those of the last answer; last_prompt: what it
         was given for it; heard: the text of the answer under way; keeps_heard: whether the session is told of it; used:
         tokens of the context that are taken, None where that has not been counted.
@@ -73,6 +75,7 @@ class Chat:
     form: Format = TEXT
     plain: bool = False
     keys: str = "emacs"
+    typeahead: str = "on"
     choices: Choices = field(default_factory=Choices)
     open_model: Callable[[str], Opened] | None = None
     stats: Stats | None = None
@@ -106,6 +109,14 @@ class Chat:
             if self.session is not None and self.keeps_heard:
                 self.session.hear(chunk.text)
 
+    def as_shown(self, info: ModelInfo) -> Conversation:
+        """The conversation as a model that has been loaded is shown it. What raises is what `template_of` raises."""
+        messages = list(self.conversation.messages)
+        if self.session is not None and self.session.vocabulary not in (None, info.vocabulary):
+            messages = without_tokens(messages)  # a file of the same name was another model
+        template, embedded = self.template_of(info), self.engine.apply_template
+        return replace(self.conversation, template=template, embedded=embedded, bos=info.bos, messages=messages)
+
     @property
     def model_reference(self) -> str:
         """What leads to the chat's model again, from any folder."""
@@ -124,5 +135,6 @@ class Chat:
 
     def keep_warm(self) -> None:
         """Keeps what the engine has read of this session, for the next time."""
-        if self.session is not None and self.session.is_on_disk and self.stats is not None:
-            self.sessions.warm.keep(self.engine, self.session.name)
+        session = self.session
+        if session is not None and session.is_on_disk and self.stats is not None and self.engine.is_loaded():
+            self.sessions.warm.keep(self.engine, session.name)
