@@ -8,7 +8,9 @@ sentences between the keys are about the same people, so that they mislead who l
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ ADJECTIVES = ("red", "old", "big", "wet", "odd", "shy")
 NOUNS = ("fox", "cat", "dog", "hen", "cup", "map", "hat", "box")
 WORDS = (*NAMES, *VERBS, *ADJECTIVES, *NOUNS, "The", "the", "pass", "key", "of", "is")
 _TOKENS_A_SENTENCE = 6
+_FAR_ROPE = 2.5e8  # the base of the rotation with which the checkpoint, trained at 1e6, still reads 32,000 tokens
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,19 @@ def story(rng: random.Random, tokens: int, n_keys: int, tail: int = 0, times: in
     parts = told + [sentence(rng) for _ in range(n_idle - n_tail)]
     rng.shuffle(parts)
     return Story(" ".join(parts + [sentence(rng) for _ in range(n_tail)]), keys)
+
+
+def stretched(folder: Path, context: int) -> Path:
+    """A copy of the checkpoint that takes longer texts than it was trained on.
+
+    A larger base turns slowly what tells far places apart, so that no angle is one that training never saw.
+    """
+    shutil.copytree(CHECKPOINT, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] |= {"rope_theta": _FAR_ROPE}
+    config["max_position_embeddings"] = context
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 def conversation(story: Story, names: list[str]) -> list[Message]:

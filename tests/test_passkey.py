@@ -10,6 +10,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,20 @@ def test_keys_beyond_the_window_are_found(engine: Engine, tokens: int) -> None:
     told = stories(tokens)
     assert count_right(engine, told) == N_STORIES
     assert ask(engine, first_turn(told[0], next(iter(told[0].keys)))).reason == "eos"
+
+
+def test_keys_in_a_text_longer_than_training_had(tmp_path: Path) -> None:
+    """4,000 tokens: 125 windows. The second question is about the same text, which is not read again."""
+    convert(passkey.stretched(tmp_path / "far", 8192), tmp_path / "far.gguf", "f32")
+    (story,) = stories(4000, 1)
+    with Engine(tmp_path / "far.gguf", replace(OPTIONS, ctx=8192)) as engine:
+        costs = []
+        for name, key in list(story.keys.items())[:3]:
+            done = ask(engine, first_turn(story, name))
+            assert done.text == key
+            costs.append(done.stats.decoded_tokens)
+    assert costs[0] > 3700
+    assert max(costs[1:]) < 10
 
 
 @pytest.mark.parametrize("kind", ["full_attention", "sliding_attention"])
