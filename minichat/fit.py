@@ -85,11 +85,14 @@ class Demand:
     cache_type: CacheType = "f16"
     flash: bool = True
 
-    def at(self, ctx: int) -> Taken:
-        """The bytes with a context of `ctx` tokens."""
+    def at(self, ctx: int, at_least: bool = False) -> Taken:
+        """The bytes with a context of `ctx` tokens.
+
+        at_least: without the KV cache of a graph that is not known, which may take less than is thought, or have none.
+        """
         n = len(self.parts.layers)
         offloaded = max(0, min(self.gpu_layers, n + 1) - 1)  # layers without the output
-        cache = self.cache(ctx)
+        cache = 0 if at_least and not self.shape.is_exact else self.cache(ctx)
         on_gpu = cache * offloaded // n if n else 0
         compute = compute_bytes(self.shape, ctx, self.flash)
         if self.gpu_layers == 0:
@@ -102,12 +105,12 @@ class Demand:
         )
 
     def cache(self, ctx: int) -> int:
-        """The bytes of the KV cache alone; 0 of a graph that is not known, which may have none."""
-        return kv_cache_bytes(self.shape, ctx, self.cache_type) if self.shape.is_exact else 0
+        """The bytes of the KV cache alone."""
+        return kv_cache_bytes(self.shape, ctx, self.cache_type)
 
     def fits(self, ctx: int, room: Room, margin: bool = False) -> bool:
-        """Whether all of it finds room. margin: with something left for others."""
-        taken = self.at(ctx)
+        """Whether all of it finds room. margin: for certain, and with something left for others."""
+        taken = self.at(ctx, at_least=not margin)
         ram = taken.ram + (taken.devices if any(device.is_unified for device in room.devices) else 0)
         if room.ram is not None and ram > _left(room.ram, margin):
             return False

@@ -100,6 +100,10 @@ def test_what_is_not_known_bounds_nothing() -> None:
     assert choose("m", DEMAND, LoadOptions(ctx=32768), Room(None)).most == 32768
     unknown = replace(DEMAND, shape=replace(SMALL3, is_exact=False))  # its cache may take less than is thought
     assert choose("m", unknown, LoadOptions(ctx=32768), Room(16 * GB)).most == 32768
+    assert (
+        choose("m", unknown, LoadOptions(), Room(16 * GB)).most
+        == choose("m", DEMAND, LoadOptions(), Room(16 * GB)).most
+    )
 
 
 def test_more_than_it_was_trained_for_is_left_to_the_engine_to_refuse() -> None:

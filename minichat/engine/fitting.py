@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
     from minichat.engine.types import LoadOptions
 
+_MAX_NAME = 100  # characters of what a file calls itself
+
 
 def fit_for(name: str, header: GgufHeader, options: LoadOptions) -> Fit | None:
     """None for a file whose header does not tell enough. FitError, with the numbers, for one that there is no room for.
@@ -22,7 +24,7 @@ def fit_for(name: str, header: GgufHeader, options: LoadOptions) -> Fit | None:
     name: what the error calls the model.
     """
     shape = None if options.vocab_only else shape_of_header(header)
-    if shape is None:
+    if shape is None or shape.n_layers > len(header.tensors):
         return None
     demand = Demand(
         shape,
@@ -32,7 +34,7 @@ def fit_for(name: str, header: GgufHeader, options: LoadOptions) -> Fit | None:
     )
     ram = available_bytes()
     room = Room(ram - _of_the_draft(options) if ram is not None else None, tuple(devices.gpus(binding.load())))
-    return choose(name, demand, options, room)
+    return choose(name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…", demand, options, room)
 
 
 def _of_the_draft(options: LoadOptions) -> int:
