@@ -291,10 +291,10 @@ class Engine:
     def _death(self) -> EngineDiedError:
         if self._diagnostics.closed:
             return EngineDiedError("the engine died: it was closed")
-        if self._stuck:
-            return EngineDiedError(f"the engine got stuck and was ended: {self._stuck}")
         try:
             code = self._process.wait(_CLOSE_S)
+            if self._stuck:
+                return EngineDiedError(f"the engine got stuck and was ended: {self._stuck}")
             return EngineDiedError(f"the engine died: {describe_end(code, self._diagnostics, self._kills_before)}")
         except subprocess.TimeoutExpired:
             return EngineDiedError("the engine died: it closed its pipes")
