@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from minichat.commands.values import read_plainly
 from quant.errors import UsageError
 
-_MODULES = ("chat", "map", "hub", "convert", "store", "config", "machine", "completion")  # in the order of --help
+_MODULES = ("chat", "map", "hub", "convert", "store", "config", "bench", "machine", "completion")  # in the order of --help
 _ALONE = {"run": "chat", "map": "map"}
 # click's UsageError, wherever typer keeps its click: some versions use the package, others a copy of their own.
 _WrongUsage: Any = typer.BadParameter.__mro__[1]
@@ -23,6 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; its exit code. Wrong usage is a UsageError, an interruption a KeyboardInterrupt."""
     # Not `app()`: it would take a closed pipe for an error of its own.
     command = typer.main.get_command(application(arguments[0] if arguments else None))
+    read_plainly(command)
     try:
         with command.make_context("minichat", list(arguments)) as context:
             command.invoke(context)
