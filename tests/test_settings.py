@@ -154,6 +154,18 @@ def test_what_a_run_needs_is_made_of_it(tmp_path: Path) -> None:
         answer_format(resolve(parse_settings("", FILE), given={"format": f"{tmp_path}/nowhere.json"}))
 
 
+def test_auto_over_a_number_leaves_the_choice_to_the_engine() -> None:
+    settings = parse_settings('[defaults]\nctx = 4096\ngpu-layers = "auto"\ncache-type = "q8_0"', FILE)
+    assert load_options(resolve(settings)) == LoadOptions(4096, cache_type="q8_0")
+    chosen = resolve(settings, given={"ctx": "Auto", "cache-type": "f16", "flash-attention": "on"})
+    assert load_options(chosen) == LoadOptions(flash_attention="on")
+    assert chosen["ctx"] == Setting("auto", "command line")
+    with pytest.raises(UsageError, match="--ctx 'much': give auto, or a whole number from 16"):
+        resolve(settings, given={"ctx": "much"})
+    with pytest.raises(DataError, match="ctx"):
+        parse_settings('[defaults]\nctx = "4096"', FILE)
+
+
 @pytest.mark.parametrize(("value", "plain"), [("1", True), ("yes", True), ("0", None), ("", None)])
 def test_accessible_in_the_environment_means_plain(value: str, plain: bool | None) -> None:
     empty = parse_settings("", FILE)
