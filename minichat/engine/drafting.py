@@ -69,6 +69,6 @@ def open_draft(path: Path, options: LoadOptions, target: GgufHeader) -> Draft:
     trained = theirs.get(f"{theirs.get('general.architecture')}.context_length")
     ctx = min(options.ctx or DEFAULT_CTX, trained if isinstance(trained, int) and trained > 0 else DEFAULT_CTX)
     llama = Llama(path, LoadOptions(ctx=ctx, threads=options.threads, device=options.device))
-    if not llama.can_cut:
+    if not llama.can_take_back:
         raise GgufError(f"{path} cannot draft: what it has read cannot be taken back; take a model of another kind")
     return Draft(llama)

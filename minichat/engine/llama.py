@@ -287,7 +287,12 @@ class Llama:
 
     @property
     def can_cut(self) -> bool:
-        """Whether what was decoded last can be taken out of the KV cache again: not where it is a recurrent state.
+        """Whether the KV cache can be cut back to any length: not behind a window, nor if it is a recurrent state."""
+        return self.can_take_back and not self._c.llama_model_n_swa(self._model)
+
+    @property
+    def can_take_back(self) -> bool:
+        """Whether the last batch can be taken out of the KV cache again: not where it is a recurrent state.
 
         From a sliding window it can: of the places that a batch writes over, none is seen from where the batch began.
         """

@@ -8,6 +8,11 @@ KV cache. So a guess decides what a token costs, never which one it is.
 Whether to guess, and how far, is weighed before each token: by how often guesses of this kind were right, which is
 counted whether they are decoded or not, and by what a batch of that size was measured to take next to a single token.
 An account of the seconds gained and lost bounds what bad luck can cost an answer.
+
+Of one caveat no loop of this kind is free: the logits of a batch are computed in another order than those of a single
+token, and may differ in their last bits. On the CPU, llama.cpp's kernels give the same bits up to EXACT tokens, with
+flash attention and until a second thread shares the attention of one token (256 tokens of f16 cache). Beyond that the
+draw differs where two tokens are as good as equally likely, as it does with another number of threads.
 """
 
 from __future__ import annotations
@@ -19,9 +24,10 @@ from typing import Protocol
 
 from minichat.engine.lookup import LONGEST, Lookup
 
-SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # batches that are weighed, in tokens
-_WORTH = 1.03  # a batch is expected to be this much quicker, or it is left
-_LOSS, _LOSS_TOKENS = 0.01, 1.5  # what may be lost in an answer: this part of its time, and so many tokens' time
+SIZES = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # batches that are weighed, in tokens
+EXACT = 6
+_WORTH = 1.08  # a batch is expected to be this much quicker, or it is left
+_LOSS, _LOSS_TOKENS = 0.01, 0.8  # what may be lost in an answer: this part of its time, and so many tokens' time
 _LONGEST_S = 0.5  # no batch above 4 tokens takes longer: the text comes smoothly
 _SMOOTH = 4
 _MEMORY = 48  # guesses of a grade that its odds remember
@@ -42,9 +48,9 @@ class Odds:
     True
     """
 
-    _FIRST = (0.5, 0.3, 0.3, 0.45, *[0.6] * 2, *[0.75] * 4, *[0.85] * 6, 0.93)  # [0]: a draft model's
+    _FIRST = (0.7, 0.5, 0.5, 0.6, *[0.7] * 2, *[0.8] * 4, *[0.9] * 6, 0.95)  # [0]: a draft model's
     _GRADE = (0, 1, 2, 3, *[4] * 2, *[6] * 4, *[10] * 6, 16)  # matched tokens that count alike
-    _WEIGHT = 4.0  # of the first estimate, in guesses
+    _WEIGHT = 16.0  # of the first estimate, in guesses
 
     def __init__(self) -> None:
         self._right = {grade: self._FIRST[grade] * self._WEIGHT for grade in set(self._GRADE)}
@@ -98,17 +104,18 @@ class Costs:
 class Speculation:
     """Guesses for one model's answers, one answer at a time.
 
-    ends: whether a token ends an answer; what comes behind such a token is no guess. drafted, accepted: tokens of this
-    answer that were decoded ahead, and those of them that were drawn then.
+    ends: whether a token ends an answer; what comes behind such a token is no guess. most: the largest batch.
+    drafted, accepted: tokens of this answer that were decoded ahead, and those of them that were drawn then.
     """
 
     def __init__(
         self,
         ends: Callable[[int], bool],
         drafter: Drafter | None = None,
+        most: int = EXACT,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._ends, self._drafter, self._clock = ends, drafter, clock
+        self._ends, self._drafter, self._most, self._clock = ends, drafter, most, clock
         self._lookup = Lookup()
         self._odds = Odds()
         self._costs = {False: Costs(), True: Costs(0.5)}  # is it the draft model's guess?
@@ -180,7 +187,7 @@ class Speculation:
 
     def _best(self, room: int) -> list[int]:
         matched = self._lookup.matched
-        gain, size = self._weighed(matched, room, by_model=False) if matched else (0.0, 1)
+        gain, size = self._weighed(matched, room, by_model=False) if matched else (1.0, 1)
         self._by_model, self._grade = False, matched
         if self._drafter is not None:
             other_gain, other_size = self._weighed(0, room, by_model=True)
@@ -194,7 +201,7 @@ class Speculation:
         best, costs = (1.0, 1), self._costs[by_model]
         may_lose = self._gained_s / self._one_s + _LOSS * self._elapsed_s / self._one_s + _LOSS_TOKENS
         expected = kept = 1.0
-        for size in range(2, min(room + 1, SIZES[-1]) + 1):
+        for size in range(2, min(room + 1, self._most) + 1):
             kept *= self._odds.of(0 if by_model else matched + size - 2)
             expected += kept
             cost = costs.of(size)
