@@ -16,6 +16,22 @@ from quant.errors import ContextError, EngineError, FitError, MinichatError
 INFO = ModelInfo("fake", "llama", "v7-tekken", "recorded", "", 4096, 4096, 1000, 2000, 4096, 1, 0, "<s>")
 
 
+class FakeReading:
+    """The events of a prefill, which are all there."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = iter(events)
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._events
+
+    def __next__(self) -> Event:
+        return next(self._events)
+
+    def is_here(self) -> bool:
+        return True
+
+
 class FakeEngine:
     """`answers`: per answer its chunks; an exception among them is raised, a function called, in its turn.
 
@@ -36,6 +52,7 @@ class FakeEngine:
         self.fitting: list[int] = []  # the sizes of those that fitted
         self.restored: list[Path] = []
         self.saved: list[Path] = []
+        self.read_ahead: list[list[Piece]] = []
         self.stops = 0
         self.on_end: Callable[[], object] | None = None
         self.stopped = self.closed = False
@@ -97,6 +114,10 @@ class FakeEngine:
         stats = Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens), seed)
         yield Done(reason, text, tokens, stats, _spans(said))
 
+    def prefill(self, pieces: Sequence[Piece], *, ahead: bool = False) -> FakeReading:
+        self.read_ahead += [list(pieces)] if ahead else []
+        return FakeReading([Done("length", "", (), Stats(len(pieces), 0, 0, 0.1, 0.1, 0.0, len(pieces)))])
+
     def apply_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[Piece]:
         return [Control("<|begin|>"), *(Text(message.text) for message in messages)]
 
@@ -125,7 +146,7 @@ class FakeEngine:
         self.saved.append(path)
         return 0
 
-    def stop(self) -> None:
+    def stop(self, *, gently: bool = False) -> None:
         self.stops += 1
         self.stopped = True
 

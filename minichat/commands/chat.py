@@ -25,6 +25,7 @@ from minichat.commands.options import (
     LicenceOption,
     MaxTokensOption,
     MinPOption,
+    NoTypeaheadOption,
     ModelArgument,
     PersonaOption,
     SchemaOption,
@@ -37,6 +38,7 @@ from minichat.commands.options import (
     ToolsOption,
     TopKOption,
     TopPOption,
+    TypeaheadOption,
     YesOption,
     find_model,
 )
@@ -104,6 +106,8 @@ def run(
     json_output: JsonOutputOption = False,
     schema: SchemaOption = None,
     keys: KeysOption = None,
+    typeahead: TypeaheadOption = None,
+    no_typeahead: NoTypeaheadOption = False,
     plain: Annotated[bool, typer.Option("--plain", help="For screen readers: nothing is redrawn.")] = False,
     yes: YesOption = False,
     accept_licence: LicenceOption = False,
@@ -132,6 +136,7 @@ def run(
         "cache-type": cache_type, "flash-attention": flash_attention,
         "template": template, "draft": draft, "speculation": speculation,
         "keys": keys, "plain": plain or None, "private": private or None,
+        "typeahead": "off" if no_typeahead else typeahead,
         "format": asked_format(form, json_output, schema, tools),
     }  # fmt: skip
     settings = load_settings()

@@ -67,6 +67,8 @@ SpeculationOption = Annotated[
     typer.Option("--speculation/--no-speculation", help=PARAMETERS["speculation"].help, show_default=False),
 ]
 FormatOption = Annotated[str | None, _chosen("format")]
+TypeaheadOption = Annotated[str | None, _chosen("typeahead")]
+NoTypeaheadOption = Annotated[bool, typer.Option("--no-typeahead", help="As --typeahead off.")]
 KeysOption = Annotated[str | None, _chosen("keys")]
 ThreadsOption = Annotated[int | None, _chosen("threads")]
 JsonOutputOption = Annotated[bool, typer.Option("--json-output", help="The answer is a JSON object.")]

@@ -53,6 +53,7 @@ class Engine:
         threading.Thread(target=self._read, daemon=True).start()
         self._last_id = 0
         self._open = 0  # the request whose last line has not come yet
+        self._is_ahead = False  # that one only reads ahead
         self._writing = self._stop_waits = False
         self._state: Path | None = None  # what the next prompt may begin with
         self._info: ModelInfo | None = None
@@ -98,9 +99,15 @@ class Engine:
         limits = {"max_tokens": max_tokens, "room": room, "grammar": grammar, **self._offered()}
         return Answer(_Lines(self, self._ask("generate", pieces, sampling=asdict(sampling or Sampling()), **limits)))
 
-    def prefill(self, pieces: Sequence[Piece]) -> Answer:
-        """Decodes a prompt into the KV cache without answering it; its Done carries no tokens."""
-        return Answer(_Lines(self, self._ask("prefill", pieces, **self._offered())))
+    def prefill(self, pieces: Sequence[Piece], *, ahead: bool = False) -> Answer:
+        """Decodes a prompt into the KV cache without answering it; its Done carries no tokens.
+
+        ahead: the text at its end is still being typed. It is decoded in short batches, and is nothing to keep; what
+        the next `generate` finds under way it lets come to its end, for it is a part of that prompt.
+        """
+        answer = Answer(_Lines(self, self._ask("prefill", pieces, ahead=ahead, **self._offered())))
+        self._is_ahead = ahead
+        return answer
 
     def restore(self, path: Path) -> None:
         """What the next prompt begins with may stand in a file of `save`: read from there if that is quicker.
@@ -117,12 +124,15 @@ class Engine:
         self.wait_loaded()
         return int(self._result(self._send("save", path=os.fspath(path), limit_bytes=limit_bytes))["bytes"])
 
-    def stop(self) -> None:
-        """Ends the answer under way, which then still yields its Done. Safe in a signal handler."""
+    def stop(self, *, gently: bool = False) -> None:
+        """Ends the answer under way, which then still yields its Done. Safe in a signal handler.
+
+        gently: at the end of the batch that is being decoded, which is kept then.
+        """
         if self._writing:
             self._stop_waits = True  # a handler that ran in the middle of a line: `_write` sends it behind that
         elif self._open:
-            self._write({"op": "stop", "target": self._open})
+            self._write({"op": "stop", "target": self._open, "gently": gently})
 
     def tokenize(self, pieces: Sequence[Piece]) -> tuple[list[int], list[tuple[str, bool]]]:
         """The token ids of a prompt, and its text in spans: (text, whether it is the name of a control token)."""
@@ -224,7 +234,8 @@ class Engine:
     # The pipes.
 
     def _send(self, op: str, **fields: Any) -> int:
-        self.stop()  # an answer that nobody reads any more
+        self.stop(gently=self._is_ahead and op == "generate")  # an answer that nobody reads any more
+        self._is_ahead = False
         self._last_id += 1
         self._open = self._last_id
         self._write({"id": self._last_id, "op": op, **fields})
@@ -324,6 +335,9 @@ class _Lines:
             return line
         raise StopIteration
 
+    def is_here(self) -> bool:
+        return self._engine._open != self._request or not self._engine._lines.empty()
+
 
 class Answer:
     """The events of one answer: Prefill and Chunk as they come, one Done at the end.
@@ -340,3 +354,7 @@ class Answer:
     def __next__(self) -> Event:
         line = next(self._lines)
         return protocol.event_from(line)
+
+    def is_here(self) -> bool:
+        """Whether the next event, or the end, can be had without waiting."""
+        return self._lines.is_here()

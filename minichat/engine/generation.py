@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from minichat.engine.ahead import Pace
 from minichat.engine.llama import BATCH, Llama
 from minichat.engine.resident import memory
 from minichat.engine.speculation import Speculation
@@ -19,10 +20,13 @@ from quant.errors import ContextError
 EMIT_S = 0.02  # text is sent at once, but no more often than a screen can show it
 
 
-def prefill(llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool], room: int = 1) -> Iterator[Prefill]:
+def prefill(
+    llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool], room: int = 1, pace: Pace | None = None
+) -> Iterator[Prefill]:
     """Decodes into the KV cache what it lacks of `prompt`, a batch at a time; the last Prefill is where it ended.
 
-    Raises ContextError if the prompt does not leave `room` tokens free in the context.
+    pace: of batches that are to be short. Raises ContextError if the prompt does not leave `room` tokens free in the
+    context.
     """
     llama.reserve(len(prompt) + room)
     if len(prompt) + room > llama.ctx:
@@ -34,8 +38,11 @@ def prefill(llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool], ro
     reused = done = llama.reuse(prompt)
     while done < len(prompt) and not stopped():
         yield Prefill(done, len(prompt), reused)
-        if not llama.decode(prompt[done : done + BATCH]):
+        begin = time.perf_counter()
+        if not llama.decode(prompt[done : done + (pace.size if pace is not None else BATCH)]):
             break
+        if pace is not None:
+            pace.took(len(llama.cached) - done, time.perf_counter() - begin)
         done = len(llama.cached)
     yield Prefill(done, len(prompt), reused)
 

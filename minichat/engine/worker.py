@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minichat.engine import protocol
+from minichat.engine.ahead import Pace
 from minichat.engine.dying import prepare_to_die
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
 from quant.errors import EngineError, GgufError, MinichatError, TemplateError
@@ -64,6 +65,7 @@ class Worker:
         self._serving = 0
         self._llama: Llama | None = None
         self._draft: Draft | None = None
+        self._pace = Pace()
         self._speculation: Speculation | None = None
         self._states: States | None = None
         self._tokenizer: Tokenizer | None = None
@@ -91,7 +93,7 @@ class Worker:
             for raw in stream:
                 line = protocol.decode(raw)
                 if line.get("op") == "stop":
-                    self._stop(int(line["target"]))
+                    self._stop(int(line["target"]), bool(line.get("gently")))
                 elif line.get("op") == "ping":
                     self._write(protocol.PONG)
                 else:
@@ -117,10 +119,10 @@ class Worker:
             except Exception as error:  # a defect of ours: the front must hear of it
                 self._send(protocol.error_line(request, EngineError(f"{type(error).__name__}: {error}")))
 
-    def _stop(self, target: int) -> None:
+    def _stop(self, target: int, gently: bool) -> None:
         with self._stop_lock:
             self._stop_up_to = max(self._stop_up_to, target)
-            if self._serving == target:
+            if self._serving <= target and not gently:
                 self._abort(on=True)
 
     def _abort(self, on: bool) -> None:
@@ -195,6 +197,7 @@ class Worker:
 
         llama, tokenizer = self._loaded()
         prompt = tokenizer.encode(_pieces(line))
+        llama.settled = sys.maxsize
         settings = sampler.resolve(Sampling(**line["sampling"]), self._metadata)
         stopped, longest, room = partial(self._is_stopped, request), line["max_tokens"], line["room"]
         with ExitStack() as kept:
@@ -210,15 +213,21 @@ class Worker:
 
     def _do_prefill(self, request: int, line: protocol.Line) -> None:
         from minichat.engine import generation
+        from minichat.engine.ahead import settled_and_typed
 
         llama, tokenizer = self._loaded()
-        prompt = tokenizer.encode(_pieces(line))
-        self._restore(line, prompt, partial(self._is_stopped, request))
+        stopped = partial(self._is_stopped, request)
+        settled, typed = settled_and_typed(_pieces(line)) if line["ahead"] else (_pieces(line), [])
+        prompt = tokenizer.encode(settled)
+        llama.settled = len(prompt)
+        if llama.can_cut:  # else what is edited could not be taken back
+            prompt += tokenizer.encode(typed)
+        self._restore(line, prompt, stopped)
         begin, at = time.perf_counter(), Prefill(0, 0, 0)
-        for at in generation.prefill(llama, prompt, partial(self._is_stopped, request)):
+        for at in generation.prefill(llama, prompt, stopped, pace=self._pace if line["ahead"] else None):
             self._stream(request, [at])
         took = time.perf_counter() - begin
-        stats = Stats(len(prompt), at.reused, 0, took, took, 0.0, len(llama.cached))
+        stats = Stats(at.done, at.reused, 0, took, took, 0.0, len(llama.cached))
         self._stream(request, [Done("stop" if at.done < at.total else "length", "", (), stats)])
 
     def _do_tokenize(self, request: int, line: protocol.Line) -> None:
@@ -245,8 +254,10 @@ class Worker:
         self._send({"id": request, "event": "done", "pieces": [to_json(piece) for piece in pieces]})
 
     def _do_save(self, request: int, line: protocol.Line) -> None:
-        self._loaded()
-        size = self._states.save(Path(line["path"]), line["limit_bytes"]) if self._states is not None else 0
+        llama, _ = self._loaded()
+        is_sent = len(llama.cached) <= llama.settled or llama.cut(llama.settled)  # what was only typed is not kept
+        states = self._states if is_sent else None
+        size = states.save(Path(line["path"]), line["limit_bytes"]) if states is not None else 0
         self._send({"id": request, "event": "done", "bytes": size})
 
     def _do_resize(self, request: int, line: protocol.Line) -> None:

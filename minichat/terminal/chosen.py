@@ -27,6 +27,7 @@ _NOTHING: dict[str, Value] = {  # what means the same as if nothing had been cho
     "system": "",
     "format": TEXT,
     "keys": "emacs",
+    "typeahead": "on",
     "plain": False,
     "cache-type": "f16",
     "speculation": True,
@@ -45,6 +46,8 @@ def value_in(chat: Chat, name: str) -> Value:
             return chat.form.name if chat.form.name != TEXT else None
         case "keys":
             return chat.keys
+        case "typeahead":
+            return chat.typeahead
         case "plain":
             return chat.plain
     if name in SAMPLING:
@@ -75,6 +78,8 @@ def put(chat: Chat, name: str, setting: Setting) -> None:
         chat.form = answer_format({name: setting})
     elif name == "keys":
         chat.keys = str(value or "emacs")
+    elif name == "typeahead":
+        chat.typeahead = str(value or "on")
     elif name == "template" and (model := chat.choices.model) is not None:
         chat.template_of = template_teller(model, setting, chat.toolbox)
 

@@ -2,12 +2,14 @@
 
 The engine answers one request at a time, so while a message is typed everything that is asked of it is asked by one
 thread, and `Meter` joins that thread before the message goes to whoever speaks to the engine next. Until the model is
-loaded nothing can be counted: then the cost is a guess.
+loaded nothing can be counted: then the cost is a guess. What has been counted, the same thread has read ahead
+(`minichat.terminal.typeahead`).
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,10 @@ from quant.errors import MinichatError
 
 if TYPE_CHECKING:
     from minichat.engine.client import Engine
+    from minichat.terminal.typeahead import Typeahead
 
 _PAUSE_S = 0.15  # between the last key and the count
+_SETTLED_S = 0.35  # after that, until the last few words are read
 _LOADING_S = 0.25  # between two looks at a model that is being loaded
 _LONGEST = 1_000_000  # characters that are worth a count
 _CHARACTERS_PER_TOKEN = 4
@@ -39,73 +43,99 @@ class Cost:
 class Meter:
     """A context manager: inside, `ask` for the cost of a text, and find it in `cost` a little later.
 
-    changed: called, from the thread, when `cost` is another.
+    changed: called, from the thread, when `cost` is another. ahead: has what is typed read.
     """
 
-    def __init__(self, engine: Callable[[], Engine], changed: Callable[[], object]) -> None:
-        self._engine, self._changed = engine, changed
+    def __init__(
+        self, engine: Callable[[], Engine], changed: Callable[[], object], ahead: Typeahead | None = None
+    ) -> None:
+        self._engine, self._changed, self._ahead = engine, changed, ahead
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._text: str | None = None  # the last one asked for
-        self._is_new = self._has_ended = False
+        self._is_new = self.has_ended = False
+        self._asked_s = 0.0  # when that was
         self.cost: Cost | None = None
 
     def __enter__(self) -> Meter:
-        self._text, self._is_new, self._has_ended = None, False, False
+        self._text, self._is_new, self.has_ended = None, False, False
         self.cost = None
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._condition:
-            self._has_ended = True
+            self.has_ended = True
             self._condition.notify()
+        if self._ahead is not None:
+            self._ahead.stop(gently=kind is None)  # what is being read belongs to the message that is sent
         if self._thread is not None:
             self._thread.join()
         self._thread = None
 
     def ask(self, text: str) -> None:
-        """Has `text` counted, as soon as no other one is asked for. Returns at once."""
+        """Has `text` counted, as soon as no other one is asked for. Returns at once. A command costs nothing."""
         if text == self._text:
             return
         with self._condition:
-            self._text, self._is_new = text, True
-            if not text.strip():
+            self._text, self._is_new, self._asked_s = text, True, time.monotonic()
+            if not _is_message(text):
                 self.cost = None
-            if self._thread is None and not self._has_ended:
+            if self._thread is None and not self.has_ended:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
             self._condition.notify()
+        if self._ahead is not None:
+            self._ahead.follow(text)
 
     def _run(self) -> None:
         while (text := self._next()) is not None:
-            cost = measure(text, self._engine()) if text.strip() else None
+            cost = measure(text, self._engine()) if _is_message(text) else None
             while cost is not None and not cost.is_exact and len(text) <= _LONGEST:
                 self._tell(cost)
                 if self._is_disturbed(_LOADING_S):
                     break
                 cost = measure(text, self._engine())
             self._tell(cost)
+            if self._ahead is not None and not text.startswith("/"):
+                self._read_ahead(self._ahead, text)
+
+    def _read_ahead(self, ahead: Typeahead, text: str) -> None:
+        while not self._engine().is_loaded():
+            if self._is_disturbed(_LOADING_S):
+                return
+        if not text or ahead.is_much(text) or not self._is_disturbed(_SETTLED_S):
+            ahead.read(text, self)
+
+    def has_other(self, seconds: float = 0.0) -> bool:
+        """Whether another text than the last one that was counted stands there, for so long."""
+        with self._condition:
+            return self.has_ended or (self._is_new and time.monotonic() - self._asked_s >= seconds)
+
+    def rest(self, seconds: float) -> None:
+        """Lets time pass, in the thread: so much, or until something is typed."""
+        with self._condition:
+            self._condition.wait(seconds)
 
     def _next(self) -> str | None:
         """The text to count, once nothing has been typed for a moment; None at the end."""
         with self._condition:
-            while not self._has_ended:
+            while not self.has_ended:
                 if not self._is_new:
                     self._condition.wait()
                     continue
                 self._is_new = False
                 self._condition.wait(_PAUSE_S)
-                if not self._is_new and not self._has_ended:
+                if not self._is_new and not self.has_ended:
                     return self._text
         return None
 
     def _is_disturbed(self, seconds: float) -> bool:
         with self._condition:
-            return self._condition.wait_for(lambda: self._is_new or self._has_ended, seconds)
+            return self._condition.wait_for(lambda: self._is_new or self.has_ended, seconds)
 
     def _tell(self, cost: Cost | None) -> None:
         with self._condition:
-            if self._is_new or self._has_ended or cost == self.cost:
+            if self._is_new or self.has_ended or cost == self.cost:
                 return
             self.cost = cost
         self._changed()
@@ -120,6 +150,10 @@ def describe(cost: Cost) -> str:
     about = "" if cost.is_exact else "~"
     files = f" with {cost.files} file{'s' * (cost.files > 1)}" if cost.files else ""
     return f"{about}{cost.tokens:,} token{'s' * (cost.tokens != 1)}{files}"
+
+
+def _is_message(text: str) -> bool:
+    return bool(text.strip()) and not text.startswith("/")
 
 
 def measure(text: str, engine: Engine) -> Cost:

@@ -22,6 +22,7 @@ from minichat.terminal.reviving import death_is_told
 from minichat.terminal.sanitize import clean_line
 from minichat.terminal.suggestion import HistorySuggestion
 from minichat.terminal.toolbar import cut, toolbar_text
+from minichat.terminal.typeahead import Typeahead
 from minichat.terminal.typed import message_of
 from minichat.terminal.typed_ahead import signals_go_to, stop_if_asked
 
@@ -59,7 +60,7 @@ class LineEditor:
         app = self._session.app
         self._escape_s = app.ttimeoutlen
         app.before_render += self._make_room
-        self._meter = Meter(lambda: chat.engine, app.invalidate)
+        self._meter = Meter(lambda: chat.engine, app.invalidate, Typeahead(chat))
         self._session.default_buffer.on_text_changed += lambda _: self._show_hint("")
 
     def read(self, draft: str = "") -> str:
@@ -98,7 +99,7 @@ class LineEditor:
         if self._hint:
             return [("", cut(clean_line(self._hint), columns))]
         text = self._session.default_buffer.text
-        self._meter.ask("" if text.startswith("/") else text)
+        self._meter.ask(text)
         return [("", toolbar_text(self._chat, columns, self._meter.cost if text else None, self._mode()))]
 
     def _mode(self) -> str:

@@ -10,7 +10,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from minichat.saved import without_tokens
 from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.terminal.answer import stream_answer, wait_loaded
@@ -91,11 +90,9 @@ def lengthen(chat: Chat) -> None:
 def ready(chat: Chat) -> ModelInfo:
     """Waits for the model, and sees to it that the conversation has its template."""
     info = wait_loaded(chat.engine, StatusLine(sys.stdout, plain=chat.plain))
-    conversation = chat.conversation
-    conversation.template, conversation.embedded = chat.template_of(info), chat.engine.apply_template
-    conversation.bos = info.bos
-    if chat.session is not None and chat.session.vocabulary not in (None, info.vocabulary):
-        conversation.messages[:] = without_tokens(conversation.messages)  # a file of the same name was another model
+    conversation, shown = chat.conversation, chat.as_shown(info)
+    conversation.template, conversation.embedded, conversation.bos = shown.template, shown.embedded, shown.bos
+    conversation.messages[:] = shown.messages
     if chat.toolbox.tools:
         check_call_tokens(conversation.template, chat.engine)
     if chat.info is None and (choice := describe_choice(conversation.template, info, in_chat=True)) is not None:
