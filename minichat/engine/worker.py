@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
     from minichat.engine.drafting import Draft
     from minichat.engine.llama import Llama
-    from minichat.engine.speculation import Speculation
+    from minichat.engine.speculation import EXACT, SIZES, Speculation
     from minichat.engine.state import States
     from minichat.template.pieces import Piece
     from minichat.template.telling import Told
@@ -171,8 +171,9 @@ class Worker:
 
             self._draft = open_draft(Path(options.draft), options, header)
             llama.take_log()
-        if (options.speculation or self._draft is not None) and llama.ctx and llama.can_cut:
-            self._speculation = Speculation(llama.ends, self._draft)
+        if (options.speculation or self._draft is not None) and llama.ctx and llama.can_take_back:
+            most = SIZES[-1] if llama.gpu_layers else EXACT
+            self._speculation = Speculation(llama.ends, self._draft, most)
         info = ModelInfo(
             name=str(header.metadata.get("general.name", path.stem)),
             architecture=str(header.metadata.get("general.architecture", "")),
@@ -220,7 +221,7 @@ class Worker:
         settled, typed = settled_and_typed(_pieces(line)) if line["ahead"] else (_pieces(line), [])
         prompt = tokenizer.encode(settled)
         llama.settled = len(prompt)
-        if llama.can_cut:  # else what is edited could not be taken back
+        if llama.can_take_back:  # else what is edited could not be taken back
             prompt += tokenizer.encode(typed)
         self._restore(line, prompt, stopped)
         begin, at = time.perf_counter(), Prefill(0, 0, 0)
