@@ -254,7 +254,10 @@ class Chat:
 
         supply = self._tools.result_of if self._tools is not None else None
         question = Question(text, sampling, longest, form, supply)
-        yield from stream(self._ready, self._conversation, question, heard)
+        try:
+            yield from stream(self._ready, self._conversation, question, heard)
+        finally:
+            self._stats = heard.done.stats if heard.done is not None else self._stats
 
 
 class _Running:
