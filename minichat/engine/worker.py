@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
     from minichat.engine.drafting import Draft
     from minichat.engine.llama import Llama
-    from minichat.engine.speculation import EXACT, SIZES, Speculation
+    from minichat.engine.speculation import Speculation
     from minichat.engine.state import States
     from minichat.template.pieces import Piece
     from minichat.template.telling import Told
@@ -162,7 +162,7 @@ class Worker:
         fit = fit_for(str(header.metadata.get("general.name", path.stem)), header, options)
         llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)), fit)
         told, self._tokenizer = preparing.result()
-        from minichat.engine.speculation import Speculation
+        from minichat.engine.speculation import EXACT, SIZES, Speculation
         from minichat.engine.state import States
 
         self._llama, self._states = llama, States(llama, path, options)
