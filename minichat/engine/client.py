@@ -285,6 +285,8 @@ class Engine:
         finally:
             self._lines.put(b"")
             if self.on_end is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_CLOSE_S)  # its pipes close before it is gone
                 self.on_end()
 
     def _receive(self) -> protocol.Line:

@@ -1,0 +1,100 @@
+"""What a person sees when the engine dies: one line, the conversation, the message in the prompt, and all goes on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine
+from fake_screen import Screen
+from signalled_chat import DEADLY, MOMENTS, SignalledChat, numbers
+from test_terminal_repl import CTRL_C, CTRL_D, ENTER, chat_with, type_into
+from test_terminal_repl import screen as screen
+
+from quant.errors import EngineDiedError, EngineError
+
+DEATH = EngineDiedError("the engine died: SIGBUS")
+AGAIN = "minichat: the engine died: SIGBUS; it starts again, and the conversation is still there"
+NO_MORE = "minichat: the engine died: SIGBUS; it had just been started again: /reload tries once more"
+
+
+class Dead(FakeEngine):
+    """One that died while nobody asked it anything."""
+
+    def has_died(self) -> bool:
+        return True
+
+    def check_alive(self) -> None:
+        raise DEATH
+
+
+def said(screen: Screen) -> str:
+    return " ".join(" ".join(screen.text()).split())
+
+
+def test_a_death_before_a_word_puts_the_message_back(screen: Screen) -> None:
+    dead, fresh = FakeEngine([DEATH]), FakeEngine(["Hello."])
+    chat = chat_with(dead, fresh)
+    chat.conversation.ask("Hi")
+    chat.conversation.answer("Hello", (1,))
+    type_into(screen, chat, f"Go{ENTER} on{ENTER}{CTRL_D}")
+    assert said(screen) == f"{AGAIN} Hello."
+    assert dead.closed
+    assert [m.content for m in chat.conversation.messages] == ["Hi", "Hello", "Go on", "Hello."]
+
+
+def test_a_death_in_the_middle_keeps_what_was_said(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["Half an ans", DEATH]), FakeEngine(["wer."]))
+    type_into(screen, chat, f"Go{ENTER}/continue{ENTER}{CTRL_D}")
+    assert said(screen) == f"Half an ans {AGAIN} wer."
+    assert [m.content for m in chat.conversation.messages] == ["Go", "Half an answer."]
+
+
+def test_a_second_death_without_an_answer_between_is_left_to_the_person(screen: Screen) -> None:
+    chat = chat_with(FakeEngine([DEATH]), FakeEngine([DEATH]), FakeEngine(["There."]))
+    type_into(screen, chat, f"Go{ENTER}{ENTER}{CTRL_C}/reload{ENTER}Go{ENTER}{CTRL_D}")
+    assert said(screen) == (f"{AGAIN} {NO_MORE} the engine starts again; the conversation is still there There.")
+    assert [m.content for m in chat.conversation.messages] == ["Go", "There."]
+
+
+def test_an_answer_makes_the_count_begin_anew(screen: Screen) -> None:
+    engines = [FakeEngine([DEATH]), *(FakeEngine(["Yes."], [DEATH]) for _ in range(3)), FakeEngine()]
+    chat = chat_with(engines[0], *engines[1:])
+    type_into(screen, chat, f"Go{ENTER}{ENTER}" + f"Go{ENTER}{ENTER}" * 2 + f"Go{ENTER}{CTRL_C}{CTRL_D}")
+    assert said(screen).count(AGAIN) == 4
+    assert NO_MORE not in said(screen)
+
+
+def test_a_death_that_nobody_saw_is_told_and_the_message_answered(screen: Screen) -> None:
+    chat = chat_with(Dead(), FakeEngine(["Hello."]))
+    type_into(screen, chat, f"Hi{ENTER}{CTRL_D}")
+    assert said(screen) == f"{AGAIN} Hello."
+
+
+def test_an_edited_turn_that_was_not_answered_is_still_edited(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["One."], [DEATH]), FakeEngine(["Two."]))
+    type_into(screen, chat, f"Hi{ENTER}/edit 1{ENTER}!{ENTER}?{ENTER}{CTRL_D}")
+    assert [m.content for m in chat.conversation.messages] == ["Hi!?", "Two."]
+
+
+def test_an_engine_that_cannot_be_started_is_the_line(screen: Screen) -> None:
+    chat = chat_with(FakeEngine([DEATH]))
+
+    def fails(_: object) -> FakeEngine:
+        raise EngineError("the engine cannot be started: Cannot allocate memory")
+
+    chat.open_engine = fails  # type: ignore[assignment]
+    type_into(screen, chat, f"Hi{ENTER}{CTRL_C}{CTRL_D}")
+    assert said(screen) == "minichat: the engine died: SIGBUS, and the engine cannot be started: Cannot allocate memory"
+    assert chat.conversation.messages == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc")
+def test_in_a_terminal_at_moments_of_all_kinds(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    with SignalledChat(numbers(tmp_path)) as chat:
+        took = [chat.send(rng.choice(DEADLY), moment, rng) for moment in MOMENTS]
+        assert sorted(took)[len(took) // 2] < 1
+        chat.tty.type("\x04")
+        assert chat.tty.end() == 0
