@@ -18,6 +18,7 @@ class ScriptedLlama:
     """Samples the ids of a script, then END. `cached` as in `Llama`."""
 
     ctx = ctx_train = 100
+    is_short_of_memory = False
 
     def __init__(self, script: Sequence[int]) -> None:
         self.script = [*script, END]
@@ -115,6 +116,9 @@ def test_a_prompt_needs_room_for_an_answer() -> None:
         list(generation.prefill(llama, [1] * 1000, lambda: False))  # type: ignore[arg-type]
     llama.ctx_train = 2048
     with pytest.raises(ContextError, match=r"raise the limit with --ctx \(this model takes up to 2,048\)$"):
+        list(generation.prefill(llama, [1] * 1000, lambda: False))  # type: ignore[arg-type]
+    llama.is_short_of_memory = True
+    with pytest.raises(ContextError, match=r"; memory has no room for more \(--cache-type q8_0 takes half of it\)$"):
         list(generation.prefill(llama, [1] * 1000, lambda: False))  # type: ignore[arg-type]
 
 

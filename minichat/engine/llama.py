@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,8 @@ class Llama:
         wanted = min(tokens, self._most)
         if wanted > self.opened:
             doubled = growth.next_size(self.opened, wanted, self._most)
+            if len(self._reuse.shelf) and not self._can_grow(self.opened, doubled):
+                self._reuse.shelf.clear()  # copies give way to what is needed
             if not self._can_grow(self.opened, doubled):
                 doubled = min(-(-wanted // BATCH) * BATCH, self._most)
             elif not self._can_grow(doubled, self._most):
@@ -169,14 +172,22 @@ class Llama:
         if ctx > self.ctx_train > 0:
             raise UsageError(f"ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
         if ctx > self.opened:
+            if len(self._reuse.shelf) and not self._can_grow(self.opened, ctx):
+                self._reuse.shelf.clear()
             there_is = self._growth(self.opened)
             if there_is is not None and not there_is.is_room(ctx):
                 raise FitError(there_is.refusal(ctx))
             if not self._grow(ctx):
                 raise FitError(f"llama.cpp could not open a context of {ctx:,} tokens")
         self.ctx = self._most = ctx
+        self._options = replace(self._options, ctx=ctx)
         if len(self.cached) > ctx:
             self.clear()
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """Whether the context would be longer if there were more memory."""
+        return self._options.ctx is None and self._fit is not None and self.ctx < self.ctx_train
 
     def _can_grow(self, opened: int, wanted: int) -> bool:
         """Whether a context that has grown to `opened` tokens could grow to `wanted`; without numbers, never."""
@@ -334,8 +345,9 @@ class Llama:
             status = c.llama_decode(self._context, batch)
         if status == 0:
             self.cached.extend(ids)
-            if not every:
-                self._reuse.measured(len(ids), time.perf_counter() - begin)
+            if not every and self._reuse.is_to_be_timed(len(ids)):
+                c.llama_synchronize(self._context)  # a GPU may still be at it
+                self._reuse.timed(len(ids), time.perf_counter() - begin)
             return True
         self._reuse.fall_back()
         if status == _ABORTED:
