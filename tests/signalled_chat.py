@@ -14,25 +14,8 @@ import tape
 from pseudo_terminal import Tty
 
 WORDS = 3000
-DEADLY = tuple(
-    getattr(signal, f"SIG{name}")
-    for name in (
-        "KILL",
-        "ABRT",
-        "SEGV",
-        "BUS",
-        "FPE",
-        "ILL",
-        "TERM",
-        "INT",
-        "HUP",
-        "QUIT",
-        "TRAP",
-        "SYS",
-        "XCPU",
-        "USR1",
-    )
-)
+_NAMES = ("KILL", "ABRT", "SEGV", "BUS", "FPE", "ILL", "TERM", "INT", "HUP", "QUIT", "TRAP", "SYS", "XCPU", "USR1")
+DEADLY = tuple(signal.Signals[f"SIG{name}"] for name in _NAMES)
 MOMENTS = ("waiting", "typing", "loading", "reading", "answering")
 _TOLD = "the engine died: "
 

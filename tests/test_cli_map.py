@@ -29,7 +29,7 @@ from minichat.mapping import LinePrompt, map_lines
 from minichat.models import Model
 from minichat.template.pieces import Text
 from minichat.terminal.line_progress import LineProgress
-from quant.errors import ContextError, DataError, EngineError, StorageError, TemplateError, UsageError
+from quant.errors import ContextError, DataError, EngineDiedError, EngineError, StorageError, TemplateError, UsageError
 
 MODEL = Model("mine", Path("mine.gguf"))
 PROMPT = LinePrompt.parse("Say {line}!")
@@ -178,6 +178,45 @@ def test_an_engine_that_dies_ends_it(tmp_path: Path, capsys: pytest.CaptureFixtu
         run(FakeEngine(["One"], [EngineError("the engine died")]), b"a\nb\nc\n", resume=tmp_path / "r")
     assert capsys.readouterr().out == "One\n"
     assert [one["line"] for one in records(tmp_path / "r")] == [0, 1]
+
+
+DEATH = EngineDiedError("the engine died: SIGSEGV")
+
+
+def run_with(*engines: FakeEngine, raw: bytes) -> None:
+    """One engine after another."""
+    waiting = iter(engines)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mapping, "Engine", lambda path, load: next(waiting))  # noqa: ARG005
+        map_lines(MODEL, PROMPT, RunOptions(), Lines(io.BytesIO(raw)), False, None)
+
+
+def test_a_dead_engine_is_started_again_and_asked_once_more(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = FakeEngine(["One"], ["Tw", DEATH]), FakeEngine(["Two"], ["Three"])
+    run_with(first, second, raw=b"a\nb\nc\n")
+    out, err = capsys.readouterr()
+    assert out == "One\nTwo\nThree\n"
+    assert err == "the engine died: SIGSEGV; it starts again\n"
+    assert first.closed
+    assert second.closed
+
+
+def test_a_line_that_kills_two_engines_has_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    engines = FakeEngine(["One"], [DEATH]), FakeEngine([DEATH]), FakeEngine(["Three"], [DEATH]), FakeEngine(["Four"])
+    with pytest.raises(DataError, match="1 of 4 lines have an error"):
+        run_with(*engines, raw=b"a\nb\nc\nd\n")
+    out, err = capsys.readouterr()
+    assert out == "One\n\nThree\nFour\n"
+    assert "line 2: the engine died: SIGSEGV, twice over this line" in err
+    assert err.count("it starts again") == 3
+
+
+def test_three_deaths_in_a_row_end_it(capsys: pytest.CaptureFixture[str]) -> None:
+    engines = FakeEngine(["One"], [DEATH]), FakeEngine([DEATH]), FakeEngine([DEATH])
+    with pytest.raises(EngineDiedError, match="SIGSEGV"):
+        run_with(*engines, raw=b"a\nb\nc\n")
+    assert capsys.readouterr().out == "One\n\n"
+    assert all(engine.closed for engine in engines)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

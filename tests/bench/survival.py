@@ -17,10 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-
 from typing import TYPE_CHECKING
-
-from tests.bench.measure import heading
 
 if TYPE_CHECKING:
     from signalled_chat import SignalledChat
@@ -43,7 +40,7 @@ def main() -> None:
 def measure(folder: Path, files: int, signals: int) -> None:
     """What became of so many files and signals. It uses what the tests use, and so needs them on its path."""
     sys.path.insert(0, str(ROOT / "tests"))
-    heading("an engine that dies")
+    print("\nan engine that dies")
     if files:
         show_files(folder, files)
     if signals:
