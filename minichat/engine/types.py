@@ -27,6 +27,7 @@ class LoadOptions:
     vocab_only: read header and vocabulary only, for `tokenize`; `generate` is then refused.
     cache_type: how the KV cache is kept; q8_0 takes half the memory, q4_0 a quarter, and flash attention is needed.
     speculation: guess at tokens and decode several at once where that pays; what is answered stays as it is.
+        False: nobody guesses, a draft model neither.
     draft: the GGUF of a smaller model of the same vocabulary that does the guessing (None: the text so far does).
     """
 

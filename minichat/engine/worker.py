@@ -166,12 +166,12 @@ class Worker:
         from minichat.engine.state import States
 
         self._llama, self._states = llama, States(llama, path, options)
-        if options.draft is not None and llama.ctx:
-            from minichat.engine.drafting import open_draft
+        if options.speculation and llama.ctx and llama.can_take_back:
+            if options.draft is not None:
+                from minichat.engine.drafting import open_draft
 
-            self._draft = open_draft(Path(options.draft), options, header)
-            llama.take_log()
-        if (options.speculation or self._draft is not None) and llama.ctx and llama.can_take_back:
+                self._draft = open_draft(Path(options.draft), options, header)
+                llama.take_log()
             most = SIZES[-1] if llama.gpu_layers else EXACT
             self._speculation = Speculation(llama.ends, self._draft, most)
         info = ModelInfo(
