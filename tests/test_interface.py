@@ -424,9 +424,9 @@ def test_ctrl_c_keeps_what_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_program_that_forgets_to_close(tmp_path: Path) -> None:
-    path = tape.write(tmp_path / "tape", TEXT)
+    path = tape.write(tmp_path / "tape", " ".join(f"n{n}" for n in range(1000)))
     code = (
-        f"from minichat import Chat\nchat = Chat({str(path)!r}, ctx=128)\nprint(chat._running.engine._process.pid)\n"
+        f"from minichat import Chat\nchat = Chat({str(path)!r}, ctx=2048)\nprint(chat._running.engine._process.pid)\n"
         "for text in chat.say('Count'):\n    break\nprint(chat.messages[-1].cut)"
     )
     done = subprocess.run(
