@@ -9,6 +9,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def pair(request: pytest.FixtureRequest, loaded: dict[str, tuple[Llama, Llama]])
     llama.clear()
     llama._reuse.shelf.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reuse, "measured", lambda *_: None)
+        patch.setattr(Reuse, "timed", lambda *_: None)
         llama._reuse._token_s = 1.0
         yield llama, oracle
 
@@ -178,6 +179,16 @@ def test_an_aborted_batch_leaves_what_was_there(pair: tuple[Llama, Llama]) -> No
     lost = len(prompt) - len(llama.cached)
     assert lost <= 1  # of a recurrent state, the copy before the prompt's last token
     is_right(pair, [*prompt, *ids("more", 100)], 100 + lost)
+
+
+def test_a_context_that_grows_keeps_the_ways_back(files: dict[str, Path]) -> None:
+    """Of a window the longer context holds no more than what the last token sees; the copies are as good in it."""
+    small, oracle = (Llama(files["windows"], replace(OPTIONS, ctx=ctx)) for ctx in (1280, 2048))
+    small._reuse._token_s = 1.0
+    prompt = ids("prompt", 300)
+    ask(small, prompt, ids("answer", 900))
+    small.resize(2048)
+    is_right((small, oracle), prompt, 1)
 
 
 @FORGETFUL

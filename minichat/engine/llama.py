@@ -172,9 +172,10 @@ class Llama:
         if ctx > self.ctx_train > 0:
             raise UsageError(f"ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
         if ctx > self.opened:
-            if len(self._reuse.shelf) and not self._can_grow(self.opened, ctx):
-                self._reuse.shelf.clear()
             there_is = self._growth(self.opened)
+            if there_is is not None and len(self._reuse.shelf) and not there_is.is_room(ctx):
+                self._reuse.shelf.clear()
+                there_is = self._growth(self.opened)
             if there_is is not None and not there_is.is_room(ctx):
                 raise FitError(there_is.refusal(ctx))
             if not self._grow(ctx):

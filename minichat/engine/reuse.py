@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PARTIAL = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: windows and recurrent states alone
 _RING_CELLS = 256
+_TIMED_TOKENS = 32
 _SLOW_S = 0.005  # per token, as long as nothing has been measured
 
 
@@ -41,7 +42,7 @@ class Reuse:
         self.shelf = Shelf(available_bytes)
         self._marks: list[int] = []  # places that one may come back to, ahead of the cached tokens; sorted
         self._asked = 0  # tokens of the last prompt
-        self._token_s = _SLOW_S
+        self._token_s, self._is_timed = _SLOW_S, False
 
     def cut_to(self, prompt: Sequence[int]) -> int:
         """Brings the cache to the longest beginning of `prompt` that can be had; how many tokens that is."""
@@ -72,10 +73,13 @@ class Reuse:
                 self._keep_checkpoint()
         return min(count, marks[0] - place) if marks and self._is_recurrent else count
 
-    def measured(self, tokens: int, seconds: float) -> None:
+    def is_to_be_timed(self, tokens: int) -> bool:
+        """Whether to tell how long a batch of so many tokens took: once for each prompt, and of a large one."""
+        return tokens >= _TIMED_TOKENS and not self._is_timed
+
+    def timed(self, tokens: int, seconds: float) -> None:
         """Takes note of how long a batch took."""
-        if tokens > 1:
-            self._token_s = seconds / tokens
+        self._token_s, self._is_timed = seconds / tokens, True
 
     def fall_back(self) -> None:
         """After a batch that did not come to its end: the cache as it was, or as far as that can be had."""
@@ -100,7 +104,7 @@ class Reuse:
 
     def _mark(self, have: int, length: int) -> None:
         """Takes note of the places of a prompt that one may come back to: behind `have` tokens, and its end."""
-        self._asked = length
+        self._asked, self._is_timed = length, False
         self._marks.clear()
         if self._forgets():
             for place in {have, length - 1 + self._behind}:  # the last token of a prompt is decoded again
