@@ -48,6 +48,7 @@ fmt: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 	$(PIP) --upgrade pip
 	$(PIP) --editable .
+	@$(BIN)/python -m compileall -q quant convert minichat
 	@$(PIP) --editable '.[fast]' --only-binary numba,llvmlite 2>/dev/null || \
 		echo "numba could not be installed: conversions will be slower, to the same bytes." >&2
 	@touch $@

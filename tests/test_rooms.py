@@ -67,6 +67,7 @@ QUIET = {
 }
 FRONT = [
     "minichat.cli",
+    "minichat.commands.program",
     "minichat.store",
     "minichat.models",
     "minichat.conversation",

@@ -14,7 +14,8 @@ import typer
 from minichat.commands.values import read_plainly
 from quant.errors import UsageError
 
-_MODULES = ("chat", "map", "hub", "convert", "store", "config", "bench", "machine", "completion")  # in the order of --help
+# In the order of --help.
+_MODULES = ("chat", "map", "hub", "convert", "store", "config", "bench", "machine", "completion")
 _ALONE = {"run": "chat", "map": "map"}
 # click's UsageError, wherever typer keeps its click: some versions use the package, others a copy of their own.
 _WrongUsage: Any = typer.BadParameter.__mro__[1]
