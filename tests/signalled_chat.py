@@ -13,7 +13,6 @@ from pathlib import Path
 import tape
 from pseudo_terminal import Tty
 
-WORDS = 3000
 _NAMES = ("KILL", "ABRT", "SEGV", "BUS", "FPE", "ILL", "TERM", "INT", "HUP", "QUIT", "TRAP", "SYS", "XCPU", "USR1")
 DEADLY = tuple(signal.Signals[f"SIG{name}"] for name in _NAMES)
 MOMENTS = ("waiting", "typing", "loading", "reading", "answering")
@@ -22,7 +21,7 @@ _TOLD = "the engine died: "
 
 def numbers(folder: Path) -> Path:
     """A model that counts, slowly enough that a signal can fall into its answer."""
-    return tape.write(folder / "numbers", " ".join(f"n{n}" for n in range(WORDS)), hidden=512, layers=4)
+    return tape.write(folder / "numbers", " ".join(f"n{n}" for n in range(100)), hidden=512, layers=6)
 
 
 class SignalledChat:
