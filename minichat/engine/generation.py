@@ -32,7 +32,7 @@ def prefill(
     if len(prompt) + room > llama.ctx:
         more = f", or raise the limit with --ctx (this model takes up to {llama.ctx_train:,})"
         if llama.is_short_of_memory:
-            more = "; memory has no room for more (--cache-type q8_0 takes half of it)"
+            more = "; memory has no room for more (--cache-type q8_0 or q4_0 takes less)"
         raise ContextError(
             f"the prompt is {len(prompt):,} tokens long, and the context holds {llama.ctx:,}; shorten it"
             + (more if llama.ctx < llama.ctx_train else "")
