@@ -134,6 +134,8 @@ memory 210 MB, at most 230 MB'
         f"first token after {stats.first_token_s:.2f} s",
         f"answer {stats.answer_tokens} tokens at {stats.decode_tokens_per_s:.1f}/s",
     ]
+    if stats.drafted:
+        parts.append(f"{stats.accepted} of {stats.drafted} guesses right")
     if stats.memory_bytes:
         parts.append(f"memory {format_bytes(stats.memory_bytes)}, at most {format_bytes(stats.peak_bytes)}")
     return "; ".join(parts)

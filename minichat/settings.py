@@ -118,13 +118,16 @@ def load_options(chosen: Mapping[str, Setting]) -> LoadOptions:
     said = {name.replace("-", "_"): chosen[name].value for name in names}
     values = {field: value for field, value in said.items() if value is not None and value != AUTO}
     if chosen["draft"].value:
-        values["draft"] = _file_of(str(chosen["draft"].value))
+        values["draft"] = draft_file(str(chosen["draft"].value))
     values["speculation"] = chosen["speculation"].value is not False
     return LoadOptions(**values)  # type: ignore[arg-type]
 
 
-def _file_of(model: str) -> str:
-    """The GGUF of a model that is here; fetched it is not, and what is made on the way is made in silence."""
+def draft_file(model: str) -> str:
+    """The GGUF of a model that is here; fetched it is not, and what is made on the way is made in silence.
+
+    Raises what `models.resolve` raises, DataError for one that is not here.
+    """
     from minichat.models import resolve
     from minichat.store import Store
     from minichat.work import Silent

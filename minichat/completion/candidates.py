@@ -59,6 +59,7 @@ _OPTIONS: dict[str, _Values] = {
     "--template": _Values(templates),
     "--session": _Values(sessions),
     "--as": _Values(personas),
+    "--draft": _Values(here, are_files=True),
     "--output": _FILES,
     "--format": _Values(lambda _: (TEXT, JSON), are_files=True),
 }

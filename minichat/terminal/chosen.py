@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from minichat.choices import with_defaults
 from minichat.engine.types import LoadOptions
 from minichat.parameters import AUTO, PARAMETERS, TEXT, Value
-from minichat.settings import Setting, answer_format
+from minichat.settings import Setting, answer_format, draft_file
 from minichat.templates import check_tools, template_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SAMPLING = ("temperature", "top-k", "top-p", "min-p", "seed")
 # To change one of these is to load the model again.
-LOADING = ("ctx", "device", "gpu-layers", "threads", "cache-type", "flash-attention")
+LOADING = ("ctx", "device", "gpu-layers", "threads", "cache-type", "flash-attention", "draft", "speculation")
 IN_CHAT = tuple(name for name, parameter in PARAMETERS.items() if parameter.in_chat)
 THIS_CHAT = "this chat"
 _NOTHING: dict[str, Value] = {  # what means the same as if nothing had been chosen; of others, "auto"
@@ -52,7 +52,7 @@ def value_in(chat: Chat, name: str) -> Value:
             return chat.plain
     if name in SAMPLING:
         return getattr(chat.sampling, field)  # type: ignore[no-any-return]
-    if name in LOADING:
+    if name in LOADING and name != "draft":  # of which the engine has the file
         value: Value = getattr(chat.load, field)
         return value if value != getattr(LoadOptions(), field) else None
     return chat.choices.chosen()[name].value
@@ -67,6 +67,8 @@ def put(chat: Chat, name: str, setting: Setting) -> None:
     if name in SAMPLING:
         chat.sampling = replace(chat.sampling, **{field: value})  # type: ignore[arg-type]
         chat.retries = 0
+    elif name == "draft":
+        chat.load = replace(chat.load, draft=draft_file(str(value)) if value else None)
     elif name in LOADING:
         is_said = value is not None and value != AUTO
         chat.load = replace(chat.load, **{field: value if is_said else getattr(LoadOptions(), field)})  # type: ignore[arg-type]
