@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,20 @@ def test_an_engine_that_goes_on_after_a_while_was_not_stuck(small_gguf: Path) ->
         *_, last = events
         assert isinstance(last, Done)
         assert last.stats.answer_tokens == 3
+
+
+@pytest.mark.skipif(not ON_LINUX, reason="asks /proc")
+@pytest.mark.usefixtures("impatient")
+def test_no_ping_gets_into_a_request(small_gguf: Path) -> None:
+    """The engine sleeps for some ticks while it is sent more than a pipe holds, and then hears of every word."""
+    with Engine(small_gguf, LoadOptions(ctx=256)) as engine:
+        engine.wait_loaded()
+        os.kill(engine._process.pid, signal.SIGSTOP)
+        waking = threading.Timer(6 * client.TICK_S, lambda: os.kill(engine._process.pid, signal.SIGCONT))
+        waking.start()
+        ids, _ = engine.tokenize([Text("word " * 100_000)])
+        waking.join()
+        assert len(ids) >= 100_000
 
 
 @pytest.mark.usefixtures("impatient")

@@ -268,7 +268,7 @@ class Engine:
         if problem is not None:
             self._stuck = problem
             self._process.kill()
-        elif self._pulse.silent >= PING_AFTER and self._process.stdin is not None:
+        elif self._pulse.silent >= PING_AFTER and self._process.stdin is not None and not self._writing:
             with suppress(OSError, ValueError):
                 self._process.stdin.write(protocol.PING)  # all of it or, into a full pipe, nothing
 
