@@ -140,11 +140,9 @@ def test_ctrl_c_ends_the_answer_with_what_there_is(small_gguf: Path) -> None:
 
 
 def test_an_engine_that_dies(tmp_path: Path, small_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Python runs sitecustomize in every process: this one ends the engine's as its model is loaded.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\n"
-        "if sys.argv == ['-c'] and 'worker' in ' '.join(sys.orig_argv):\n"
-        "    sys.stderr.write('ggml.c:1: this cannot be\\n'); sys.stderr.flush(); os.abort()\n"
+    (tmp_path / "llama_cpp").mkdir()
+    (tmp_path / "llama_cpp" / "llama_cpp.py").write_text(
+        "import os, sys\nsys.stderr.write('ggml.c:1: this cannot be\\n'); sys.stderr.flush(); os.abort()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     fails(6, "the engine died: SIGABRT, ggml.c:1: this cannot be", "run", small_gguf, "hello")

@@ -60,7 +60,7 @@ def test_odd_bytes_are_replaced_with_one_warning(small_gguf: Path) -> None:
 
 
 def test_a_person_is_told_of_an_input_that_does_not_come(small_gguf: Path) -> None:
-    command = ("bash", "-c", 'sleep 2.4 | "$@"', "bash", *MINICHAT, "run", str(small_gguf), "hello")
+    command = ("bash", "-c", 'sleep 3 | "$@"', "bash", *MINICHAT, "run", str(small_gguf), "hello")
     with Tty("--max-tokens", "3", command=command) as tty:
         tty.wait_for("waiting for the end of standard input", seconds=10)
         assert tty.end() == 0
