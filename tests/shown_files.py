@@ -21,6 +21,7 @@ from minichat.models import Model
 from minichat.reports import show_model
 from minichat.template.messages import Message
 from minichat.template.pieces import Text
+from minichat.terminal.output import print_error
 from minichat.terminal.sanitize import clean_line
 from quant.errors import DataError, EngineDiedError, EngineError, MinichatError, UsageError
 
@@ -63,9 +64,8 @@ def shown(path: Path) -> tuple[Fate, str]:
     with _within(TIME_S):
         line = _loaded_and_asked(path)
         described = _looked_at(path)
-    for text in (line, *described):
-        assert clean_line(text) == text, f"not one clean line: {text!r}"
-    assert len(line) < _LONGEST_LINE, f"a long line: {line!r}"
+    for text in (*(_printed(line) if line else ()), *described):
+        assert clean_line(text) == text, f"what a terminal obeys: {text!r}"
     if not line:
         return "answered", ""
     return ("died" if line.startswith("the engine ") else "refused"), line
@@ -87,6 +87,17 @@ def _loaded_and_asked(path: Path) -> str:
         except (DataError, UsageError) as error:
             return str(error)
     return ""
+
+
+def _printed(message: str) -> list[str]:
+    """The line of an error, as the program prints it."""
+    shown = io.StringIO()
+    print_error(message, shown)
+    lines = shown.getvalue().split("\n")
+    assert len(lines) == 2, f"more than a line: {lines}"
+    assert lines[1] == ""
+    assert len(lines[0]) < _LONGEST_LINE, f"a long line: {lines[0]!r}"
+    return lines[:1]
 
 
 def _looked_at(path: Path) -> list[str]:
