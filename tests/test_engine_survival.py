@@ -20,7 +20,7 @@ from quant.errors import EngineDiedError, EngineError, MinichatError
 
 GREEDY = Sampling(temperature=0)
 QUESTION: list[Piece] = [Control("<s>"), Control("[INST]"), Text("hello"), Control("[/INST]")]
-DEADLY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTERM, signal.SIGINT)
+DEADLY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGINT)
 ON_LINUX = Path("/proc/self/stat").exists()
 
 
@@ -153,7 +153,7 @@ def test_the_engine_leaves_no_core_and_goes_before_its_front(small_gguf: Path) -
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
-@pytest.mark.parametrize("more_bytes", [0, 1 << 20, 1 << 25])
+@pytest.mark.parametrize("more_bytes", [0, 1 << 25])
 def test_an_engine_without_memory_is_one_line(small_gguf: Path, more_bytes: int) -> None:
     with Engine(small_gguf, LoadOptions(threads=1)) as engine:
         engine.wait_loaded()
