@@ -141,6 +141,7 @@ def test_ctrl_c_ends_the_answer_with_what_there_is(small_gguf: Path) -> None:
 
 def test_an_engine_that_dies(tmp_path: Path, small_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "llama_cpp").mkdir()
+    (tmp_path / "llama_cpp" / "__init__.py").touch()
     (tmp_path / "llama_cpp" / "llama_cpp.py").write_text(
         "import os, sys\nsys.stderr.write('ggml.c:1: this cannot be\\n'); sys.stderr.flush(); os.abort()\n"
     )
