@@ -5,6 +5,7 @@ The loop yields typed events and never prints. Its cost for one token does not g
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,12 +22,18 @@ EMIT_S = 0.02  # text is sent at once, but no more often than a screen can show 
 
 
 def prefill(
-    llama: Llama, prompt: Sequence[int], stopped: Callable[[], bool], room: int = 1, pace: Pace | None = None
+    llama: Llama,
+    prompt: Sequence[int],
+    stopped: Callable[[], bool],
+    room: int = 1,
+    *,
+    settled: int | None = None,
+    pace: Pace | None = None,
 ) -> Iterator[Prefill]:
     """Decodes into the KV cache what it lacks of `prompt`, a batch at a time; the last Prefill is where it ended.
 
-    pace: of batches that are to be short. Raises ContextError if the prompt does not leave `room` tokens free in the
-    context.
+    settled: the tokens behind that place are still being typed. pace: of batches that are to be short. Raises
+    ContextError if the prompt does not leave `room` tokens free in the context.
     """
     llama.reserve(len(prompt) + room)
     if len(prompt) + room > llama.ctx:
@@ -38,6 +45,7 @@ def prefill(
             + (more if llama.ctx < llama.ctx_train else "")
         )
     reused = done = llama.reuse(prompt)
+    llama.settled = settled if settled is not None else sys.maxsize
     while done < len(prompt) and not stopped():
         yield Prefill(done, len(prompt), reused)
         begin = time.perf_counter()

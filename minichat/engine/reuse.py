@@ -122,10 +122,13 @@ class Reuse:
             self._put(size, is_whole=False)
 
     def _keep_branch(self, shared: int) -> None:
-        """Keeps the cache as it is if more than the last answer would be lost by a cut to `shared` tokens."""
+        """Keeps the cache as it is if more than the last answer would be lost by a cut to `shared` tokens.
+
+        What was typed and never sent is no loss.
+        """
         llama = self._llama
         lost = len(llama.cached) - shared
-        if shared + 1 < min(self._asked, len(llama.cached)):
+        if shared < llama.settled and shared + 1 < min(self._asked, len(llama.cached)):
             size = llama.state_size(0)
             if is_worth(size, lost, self._token_s) and not self._is_kept():
                 self._put(size, is_whole=True)

@@ -198,7 +198,6 @@ class Worker:
 
         llama, tokenizer = self._loaded()
         prompt = tokenizer.encode(_pieces(line))
-        llama.settled = sys.maxsize
         settings = sampler.resolve(Sampling(**line["sampling"]), self._metadata)
         stopped, longest, room = partial(self._is_stopped, request), line["max_tokens"], line["room"]
         with ExitStack() as kept:
@@ -220,12 +219,12 @@ class Worker:
         stopped = partial(self._is_stopped, request)
         settled, typed = settled_and_typed(_pieces(line)) if line["ahead"] else (_pieces(line), [])
         prompt = tokenizer.encode(settled)
-        llama.settled = len(prompt)
+        place, pace = (len(prompt), self._pace) if line["ahead"] else (None, None)
         if llama.can_take_back:  # else what is edited could not be taken back
             prompt += tokenizer.encode(typed)
         self._restore(line, prompt, stopped)
         begin, at = time.perf_counter(), Prefill(0, 0, 0)
-        for at in generation.prefill(llama, prompt, stopped, pace=self._pace if line["ahead"] else None):
+        for at in generation.prefill(llama, prompt, stopped, settled=place, pace=pace):
             self._stream(request, [at])
         took = time.perf_counter() - begin
         stats = Stats(at.done, at.reused, 0, took, took, 0.0, len(llama.cached))
