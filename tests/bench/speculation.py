@@ -3,24 +3,32 @@
     python -m tests.bench.speculation MODEL ROUNDS
 
 A model of random weights says nothing of its own, so the answers are given: each token costs what it costs, the logits
-and the draw included, and is then replaced by the answer's own. With and without guessing in turns, in one process.
+and the draw included, and is then replaced by the answer's own. With and without guessing in turns, in one process, on
+one thread, by processor time, which a busy machine does not change.
+
+Last, what the model does say: its likeliest tokens, one by one, and again with guesses of which some are wrong.
 """
 
 import statistics
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import heading, row, run
 from tests.bench.quoting import FREE, REPEATING, Case
 
+GREEDY_TOKENS = 64
+_WRONG_EVERY = 7  # guesses, in the comparison of greedy answers
+
 
 def measure(model: Path, rounds: int) -> None:
     """Rows of the table, measured in a process of its own."""
     heading("one by one")
-    command = [sys.executable, "-m", "tests.bench.speculation", str(model), str(rounds)]
-    print(run(command).output, end="", flush=True)
+    print(run([sys.executable, "-m", "tests.bench.speculation", str(model), str(rounds)]).output, end="", flush=True)
 
 
 def main(model: str, rounds: str) -> None:
@@ -33,10 +41,16 @@ def main(model: str, rounds: str) -> None:
                         rates[guesses].append(rig.rate(case, guesses))
                 mine, other = (statistics.median(rates[guesses]) for guesses in (True, False))
                 row(f"{case.name}, tokens/s", mine, other, wanted)
-                print(f"    {rig.told}", file=sys.stderr)
+        same, drafted = 0, 0
+        for case in REPEATING:
+            alike, guessed = rig.alike(case)
+            same, drafted = same + alike, drafted + guessed
+        row(f"greedy tokens that are the same ({drafted} guessed)", same, len(REPEATING) * GREEDY_TOKENS, "1.00", 0)
 
 
 class _Rig:
+    """A loaded model, and one chain of samplers."""
+
     def __init__(self, model: Path) -> None:
         from convert.gguf_file import read_header
         from minichat import tokenizer
@@ -45,12 +59,13 @@ class _Rig:
         from minichat.engine.speculation import Speculation
         from minichat.engine.types import LoadOptions, Sampling
 
-        self._llama = Llama(model, LoadOptions(ctx=2048))
+        self._llama = Llama(model, LoadOptions(ctx=2048, threads=1, device="cpu"))
         self._tokenizer = tokenizer.load(read_header(model), self._llama.sentencepiece, self._llama.token_bytes, False)
-        self._speculation = Speculation(self._llama.ends)
+        self._speculation = Speculation(self._llama.ends, clock=time.process_time)
         self._kept = ExitStack()
-        self._samplers: Any = self._kept.enter_context(sampler.chain(Sampling(0.7, 40, 0.95, 0.05, 1)))
-        self.told = ""
+        chain = self._kept.enter_context
+        self._samplers: Any = chain(sampler.chain(Sampling(0.7, 40, 0.95, 0.05, 1)))
+        self._greedy: Any = chain(sampler.chain(Sampling(0.0)))
 
     def __enter__(self) -> "_Rig":
         return self
@@ -59,28 +74,68 @@ class _Rig:
         self._kept.close()
 
     def rate(self, case: Case, guesses: bool) -> float:
-        """Tokens a second behind the first one of an answer."""
-        from minichat.engine import generation
-        from minichat.template.pieces import Control, Text
-
-        llama = self._llama
-        prompt = self._tokenizer.encode([Control("<s>"), Control("[INST]"), Text(case.question), Control("[/INST]")])
-        answer = self._tokenizer.encode([Text(case.answer)])
+        """Tokens of the answer for each second of processor time behind the first one."""
+        answer = self._ids(case.answer)
         said = iter(answer)
+        begin = 0.0
 
         def draw(at: int) -> int | None:
-            llama.sample(self._samplers, at)
+            nonlocal begin
+            self._llama.sample(self._samplers, at)
+            begin = begin or time.process_time()
             return next(said, None)
 
-        llama.clear()
-        speculation = self._speculation if guesses else None
+        tokens = self._generate(case, draw, None, self._speculation if guesses else None).tokens
+        took = time.process_time() - begin
+        if list(tokens) != answer:
+            raise SystemExit(f"{case.name}: the answer is another")
+        return len(answer) / took
+
+    def alike(self, case: Case) -> tuple[int, int]:
+        """Of the likeliest tokens, how many are the same with guesses as one by one, and how many were guessed."""
+
+        def draw(at: int) -> int:
+            return self._llama.sample(self._greedy, at)
+
+        plain = self._generate(case, draw, GREEDY_TOKENS, None).tokens
+        done = self._generate(case, draw, GREEDY_TOKENS, _told(len(self._prompt(case)), plain))
+        return sum(a == b for a, b in zip(plain, done.tokens, strict=True)), done.stats.drafted
+
+    def _generate(self, case: Case, draw: Any, longest: int | None, speculation: Any) -> Any:
+        from minichat.engine import generation
+
+        self._llama.clear()
         *_, done = generation.generate(
-            llama, self._tokenizer, prompt, draw, None, lambda: False, speculation=speculation
+            self._llama, self._tokenizer, self._prompt(case), draw, longest, lambda: False, speculation=speculation
         )
-        assert list(done.tokens) == answer
-        if guesses:
-            self.told = f"{len(answer)} tokens, {done.stats.accepted} of {done.stats.drafted} guesses right"
-        return float(done.stats.decode_tokens_per_s)
+        return done
+
+    def _prompt(self, case: Case) -> list[int]:
+        from minichat.template.pieces import Control, Text
+
+        return self._tokenizer.encode([Control("<s>"), Control("[INST]"), Text(case.question), Control("[/INST]")])
+
+    def _ids(self, text: str) -> list[int]:
+        from minichat.template.pieces import Text
+
+        return self._tokenizer.encode([Text(text)])
+
+
+def _told(prompt: int, answer: Sequence[int]) -> Any:
+    """Guesses for a known answer behind so many tokens of a prompt, now and then a wrong one."""
+    from minichat.engine.speculation import EXACT, Speculation
+
+    class Told(Speculation):
+        def guess(self, room: int) -> list[int]:
+            super().guess(0)
+            at = len(self._text) - prompt
+            known = islice(enumerate(answer), at, at + min(room, EXACT - 1))
+            guessed = [token if n % _WRONG_EVERY else (token + 1) % 1000 + 1000 for n, token in known]
+            self.drafted += len(guessed)
+            self._guessed = list(guessed)
+            return guessed
+
+    return Told(lambda _: False)
 
 
 if __name__ == "__main__":
