@@ -113,7 +113,7 @@ def _parse(cursor: Cursor) -> GgufHeader:
     read_keys(cursor, n_keys, metadata)
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 1 << 20:
-        raise BadHeaderError(f"its alignment is {alignment!r}")
+        raise BadHeaderError(f"its alignment is {alignment!r:.60}")
     tensors = [_tensor(cursor, alignment) for _ in range(n_tensors)]
     data_offset = padded(cursor.place, alignment)
     _check_places(tensors, cursor.file_bytes - data_offset)
