@@ -110,7 +110,7 @@ class Typeahead:
                     meter.rest(_LOOK_S)
                 elif isinstance(event := next(events, None), Done) or event is None:
                     return event is not None and event.reason == "length"
-                if not is_stopped and meter.has_other(_STEP_S):
+                if not is_stopped and meter.has_other(_STEP_S) and not meter.has_ended:
                     is_stopped = True
                     self.stop(gently=True)
             return False
