@@ -1,15 +1,22 @@
 """What minichat does and costs next to what llama.cpp's own tools do and cost, each pair measured in turns in one run.
 
-    python -m tests.bench [--quick] [exact] [convert] [memory] [chat] [reading]
+    python -m tests.bench [--quick] [PART …]
 
-    exact      the checkpoints of tests/data at f32          against  transformers' logits
-    convert    checkpoint -> GGUF in one pass                         to bf16, then llama_model_quantize
-    memory     one pass over one tensor of 131,072 x 5,120
-    chat       `minichat run`, on a terminal                          the bare llama_decode loop, and the Llama class
-    reading    CPU time of showing a long answer                      3% of one core at 100 tokens/s
+    exact        the checkpoints of tests/data at f32         against  transformers' logits
+    convert      checkpoint -> GGUF in one pass                        to bf16, then llama_model_quantize
+    memory       one pass over one tensor of 131,072 x 5,120
+    chat         `minichat run`, on a terminal                         the bare llama_decode loop, and the Llama class
+    depths       `minichat bench`                                      the bare llama_decode loop
+    speculation  answers with guesses                                  token by token
+    kv           turn 20, /retry, /load, /model; pass keys             all decoded again
+    resume       a session that goes on                                the same, read by the model again
+    typeahead    what is read while it is typed                        nothing before Enter
+    fitting      what a model takes, and a context that grows          what was foretold, and one that is long at once
+    reading      CPU time of showing a long answer                     3% of one core at 100 tokens/s
+    survival     the engine's deaths and damaged files                 no front dies
 
-All five if none is named. It needs 4 GB in the folder for temporary files (TMPDIR). `--quick` is for work on these
-measurements: a smaller checkpoint, and every pair once.
+All but the last if none is named; `tests.bench.survival` says how many there are. It needs 4 GB in the folder for
+temporary files (TMPDIR). `--quick` is for work on these measurements: a smaller checkpoint, and every pair once.
 """
 
 import argparse
@@ -18,23 +25,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import chat, conversions, reading
+from tests.bench import chat, conversions, depths, fitting, kv, reading, resume, speculation, survival, typeahead
 from tests.bench.measure import run
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("exact", "convert", "memory", "chat", "reading")
+# Those that talk to a model of 0.3 billion parameters.
+TALKS = ("chat", "depths", "speculation", "kv", "resume", "fitting")
+PARTS = ("exact", "convert", "memory", *TALKS, "typeahead", "reading")
+LONG = ("survival",)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.bench")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS + LONG)}")
     parser.add_argument("--quick", action="store_true")
     chosen = parser.parse_args()
     parts = chosen.parts or PARTS
-    if set(parts) - set(PARTS):
-        parser.error(f"the parts are {', '.join(PARTS)}")
+    if set(parts) - set(PARTS + LONG):
+        parser.error(f"the parts are {', '.join(PARTS + LONG)}")
     with tempfile.TemporaryDirectory(prefix="minichat-bench-") as name:
         folder = Path(name)
         os.environ["MINICHAT_HOME"] = str(folder / "home")
@@ -48,8 +59,13 @@ def main() -> None:
             made(folder, "wide")
             conversions.measure_memory(folder / "wide", folder / "scratch")
             shutil.rmtree(folder / "wide")
-        if "chat" in parts:
-            talk(folder, chosen.quick)
+        if set(parts) & set(TALKS):
+            talk(folder, parts, chosen.quick)
+        if "typeahead" in parts:
+            print("\na slow model that says a text by heart, on a pseudo-terminal")
+            typeahead.measure(folder, 1 if chosen.quick else 3)
+        if "survival" in parts:
+            survival.measure(folder, *((100, 10) if chosen.quick else (survival.FILES, survival.SIGNALS)))
     if "reading" in parts:
         reading.measure(reading.TOKENS // 10 if chosen.quick else reading.TOKENS)
 
@@ -65,12 +81,23 @@ def convert(folder: Path, quick: bool) -> None:
     shutil.rmtree(folder / "large")
 
 
-def talk(folder: Path, quick: bool) -> None:
+def talk(folder: Path, parts: Sequence[str], quick: bool) -> None:
     parameters = made(folder, "chat")
     model = folder / "scratch" / "ours.gguf"
     conversions.ours(folder / "chat", folder / "scratch", "q4_K_M")
     print(f"\na random model of {parameters / 1e6:.0f} million parameters in q4_K_M")
-    chat.measure(model, 1 if quick else 5)
+    if "chat" in parts:
+        chat.measure(model, 1 if quick else 5)
+    if "depths" in parts:
+        depths.measure(model, 1 if quick else 3, (0,) if quick else (0, 2048))
+    if "speculation" in parts:
+        speculation.measure(model, 1 if quick else 3)
+    if "kv" in parts:
+        kv.measure(model, folder, (1000,) if quick else (4000, 16000))
+    if "resume" in parts:
+        resume.measure(model, 1 if quick else 5)
+    if "fitting" in parts:
+        fitting.measure(model, 1 if quick else 3)
 
 
 def copied(folder: Path) -> Path:

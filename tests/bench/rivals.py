@@ -2,6 +2,7 @@
 
     convert SOURCE OUT FTYPE               to bf16, then llama_model_quantize; prints the seconds of the second step
     decode MODEL PROMPT TOKENS CTX         the bare llama_decode loop, greedy; prints tokens/s
+    depth MODEL DEPTH PROMPT TOKENS        the same loop behind DEPTH tokens; prints tokens/s of reading and of writing
     one-shot MODEL PROMPT TOKENS CTX       llama_cpp's Llama class
 
 Our own converter stands in for convert_hf_to_gguf.py in the first step: it needs no torch, and is faster. Like the
@@ -19,7 +20,12 @@ from typing import Any
 
 def main() -> None:
     name, *arguments = sys.argv[1:]
-    commands: dict[str, Callable[..., None]] = {"convert": convert, "decode": decode, "one-shot": one_shot}
+    commands: dict[str, Callable[..., None]] = {
+        "convert": convert,
+        "decode": decode,
+        "depth": depth,
+        "one-shot": one_shot,
+    }
     commands[name](*arguments)
 
 
@@ -42,6 +48,40 @@ def convert(source: str, out: str, file_type: str) -> None:
 
 
 def decode(model: str, prompt: str, tokens: str, ctx: str) -> None:
+    c, loaded, context, sampler = bare(model, int(ctx))
+    raw = prompt.encode()
+    ids = (c.llama_token * (len(raw) + 8))()
+    count = c.llama_tokenize(c.llama_model_get_vocab(loaded), raw, len(raw), ids, len(ids), True, False)
+    c.llama_decode(context, c.llama_batch_get_one(ids, count))
+    print(written(c, context, sampler, int(tokens) - 1))
+
+
+def depth(model: str, depth: str, prompt: str, tokens: str) -> None:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the engine, or on busy cores its threads wait for each other
+    count = int(prompt)
+    c, _, context, sampler = bare(model, int(depth) + count + int(tokens) + 8)
+    memory = c.llama_get_memory(context)
+    ids = (c.llama_token * count)(*(1000 + n * 7 % 1000 for n in range(count)))
+
+    def read(begin: int, end: int) -> None:
+        for at in range(begin, end, count):
+            c.llama_decode(context, c.llama_batch_get_one(ids, min(count, end - at)))
+        c.llama_synchronize(context)
+
+    read(0, int(depth))
+    rates = []
+    for _ in range(2):  # the first time wakes the processor
+        c.llama_memory_seq_rm(memory, 0, int(depth), -1)
+        begin = time.perf_counter()
+        read(int(depth), int(depth) + count)
+        rates.append(count / (time.perf_counter() - begin))
+    c.llama_memory_seq_rm(memory, 0, int(depth), -1)
+    c.llama_decode(context, c.llama_batch_get_one(ids, 1))
+    print(rates[-1], written(c, context, sampler, int(tokens)))
+
+
+def bare(path: str, ctx: int) -> tuple[Any, Any, Any, Any]:
+    """llama.cpp's functions, a model, a context with as many threads as minichat takes, a greedy sampler."""
     from minichat.engine import binding
     from minichat.engine.llama import physical_cores, usable_cpus
 
@@ -49,22 +89,23 @@ def decode(model: str, prompt: str, tokens: str, ctx: str) -> None:
     c.llama_backend_init()
     params = c.llama_model_default_params()
     params.use_extra_bufts = not has_amx(c)
-    loaded = c.llama_model_load_from_file(os.fsencode(model), params)
+    loaded = c.llama_model_load_from_file(os.fsencode(path), params)
     settings = c.llama_context_default_params()
-    settings.n_ctx, settings.n_threads, settings.n_threads_batch = int(ctx), physical_cores(), usable_cpus()
+    settings.n_ctx, settings.n_threads, settings.n_threads_batch = ctx, physical_cores(), usable_cpus()
     context = c.llama_init_from_model(loaded, settings)
     sampler = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
     c.llama_sampler_chain_add(sampler, c.llama_sampler_init_greedy())
-    raw = prompt.encode()
-    ids = (c.llama_token * (len(raw) + 8))()
-    count = c.llama_tokenize(c.llama_model_get_vocab(loaded), raw, len(raw), ids, len(ids), True, False)
-    c.llama_decode(context, c.llama_batch_get_one(ids, count))
+    return c, loaded, context, sampler
+
+
+def written(c: Any, context: Any, sampler: Any, tokens: int) -> float:
+    """Tokens/s of the loop: decode one, draw the next."""
     one = (c.llama_token * 1)(c.llama_sampler_sample(sampler, context, -1))
     begin = time.perf_counter()
-    for _ in range(int(tokens) - 1):
+    for _ in range(tokens):
         c.llama_decode(context, c.llama_batch_get_one(one, 1))
         one[0] = c.llama_sampler_sample(sampler, context, -1)
-    print((int(tokens) - 1) / (time.perf_counter() - begin))
+    return tokens / (time.perf_counter() - begin)
 
 
 def one_shot(model: str, prompt: str, tokens: str, ctx: str) -> None:
