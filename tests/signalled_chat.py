@@ -47,6 +47,7 @@ class SignalledChat:
         tty.ask("and now")
         assert tty.text().count("n0 n1 ") > answers, f"no answer after {number.name} while {moment}"
         assert tty.text().count(_TOLD) == told + 1
+        tty.ask("/clear")  # else all of it is read again after the next death, and it grows
         return took
 
     def _reach(self, moment: str, rng: random.Random) -> None:
