@@ -60,5 +60,5 @@ def _described(function: Function) -> Tool:
     try:
         told = description_of(name, function)
     except (hints.HintError, NameError, ValueError) as error:
-        raise ToolError(f"{name} cannot be a tool: {error}") from error
+        raise ToolError(f"{name} cannot be a tool: {str(error).removeprefix(f'{name}: ')}") from error
     return Tool(told["name"], told["description"], told["parameters"])
