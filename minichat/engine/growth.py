@@ -10,7 +10,8 @@ import ctypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minichat.machine import available_bytes, budget_bytes
+from minichat.engine.resident import spare_bytes
+from minichat.machine import budget_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,7 +60,7 @@ class Growth:
         from minichat.fit import Room
 
         devices = tuple(gpus()) if demand.gpu_layers else ()
-        return cls(demand, opened, carried_bytes, Room(available_bytes(), devices), budget_bytes())
+        return cls(demand, opened, carried_bytes, Room(spare_bytes(), devices), budget_bytes())
 
     def is_room(self, wanted: int) -> bool:
         """Whether a context of `wanted` tokens can be had."""

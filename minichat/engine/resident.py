@@ -1,4 +1,4 @@
-"""How much memory this process holds, and held at most.
+"""How much memory this process holds, held at most, and can have besides.
 
 Linux: VmRSS and VmHWM of /proc/self/status; weights that are mapped count as far as they have been read. macOS: what
 the kernel tells of the task, and getrusage's peak. Elsewhere nothing is told.
@@ -12,16 +12,35 @@ import re
 import sys
 from pathlib import Path
 
+from minichat.machine import available_bytes, budget_bytes
+
 _PROC_PIDTASKINFO, _TASK_INFO_BYTES = 4, 96  # of macOS's sys/proc_info.h; the resident size is the second uint64
-_LINE = re.compile(r"^(VmRSS|VmHWM):\s*(\d+) kB$", re.MULTILINE)
+_LINE = re.compile(r"^(VmRSS|VmHWM|RssFile):\s*(\d+) kB$", re.MULTILINE)
 
 
 def memory() -> tuple[int, int]:
     """(resident, at most) in bytes; zeros where the system does not tell."""
     try:
-        return _macos() if sys.platform == "darwin" else in_status(Path("/proc/self/status").read_text())
+        return _macos() if sys.platform == "darwin" else in_status(_status())
     except (OSError, AttributeError):
         return 0, 0
+
+
+def spare_bytes() -> int | None:
+    """What this process can take besides what it has; None where the system does not tell.
+
+    Linux counts the pages of a mapped file as free, for it could drop them. The weights are such pages: what takes
+    their place is paid for with reading them from the disk again, for every token.
+    """
+    if (budget := budget_bytes()) is not None:
+        return max(0, budget - memory()[0])
+    free = available_bytes()
+    if free is None or not sys.platform.startswith("linux"):
+        return free
+    try:
+        return max(0, free - mapped_in(_status()))
+    except OSError:
+        return free
 
 
 def in_status(text: str) -> tuple[int, int]:
@@ -29,8 +48,25 @@ def in_status(text: str) -> tuple[int, int]:
     >>> in_status("Name:\\tx\\nVmHWM:\\t    20 kB\\nVmRSS:\\t    10 kB\\n")
     (10240, 20480)
     """
-    found = {name: 1024 * int(kib) for name, kib in _LINE.findall(text)}
+    found = _sizes(text)
     return found.get("VmRSS", 0), found.get("VmHWM", 0)
+
+
+def mapped_in(text: str) -> int:
+    """Bytes of mapped files that are in memory.
+
+    >>> mapped_in("RssAnon:\\t    20 kB\\nRssFile:\\t    10 kB\\n")
+    10240
+    """
+    return _sizes(text).get("RssFile", 0)
+
+
+def _sizes(text: str) -> dict[str, int]:
+    return {name: 1024 * int(kib) for name, kib in _LINE.findall(text)}
+
+
+def _status() -> str:
+    return Path("/proc/self/status").read_text()
 
 
 def _macos() -> tuple[int, int]:

@@ -19,8 +19,8 @@ from bisect import insort
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from minichat.engine.resident import spare_bytes
 from minichat.engine.snapshots import Shelf, Snapshot, common, is_worth
-from minichat.machine import available_bytes
 
 if TYPE_CHECKING:
     from minichat.engine.llama import Llama
@@ -39,7 +39,7 @@ class Reuse:
         self._llama = llama
         self._window, self._is_recurrent, self._batch = window, is_recurrent, batch
         self._behind = 0 if is_recurrent else 1  # a window's copy also serves the token before its place
-        self.shelf = Shelf(available_bytes)
+        self.shelf = Shelf(spare_bytes)
         self._marks: list[int] = []  # places that one may come back to, ahead of the cached tokens; sorted
         self._asked = 0  # tokens of the last prompt
         self._token_s, self._is_timed = _SLOW_S, False
