@@ -291,7 +291,7 @@ def test_another_model_goes_on_with_the_conversation(capsys: pytest.CaptureFixtu
     assert chat.info is not None
     assert chat.stats is None
     chat.restart()
-    assert log[2:] == ["-second 2048", "+second 2048"]
+    assert log[2:] == ["-first None", "-second 2048", "+second 2048"]  # what is loaded anew has all the memory
     say(chat, "/model")
     assert capsys.readouterr().out.startswith("second:q4_K_M goes on with this chat\nsecond:q4_K_M (/model NAME")
 
@@ -470,8 +470,32 @@ def test_a_model_that_is_to_be_loaded_in_another_way_is_loaded_anew() -> None:
     log: list[str] = []
     chat = there_and_back(log)
     say(chat, "/model second", "/set threads 3", "/model first")
-    assert log[2:] == ["-second 2048", "+second 2048", "-first None", "+first None"]
+    assert log[2:] == ["-first None", "-second 2048", "+second 2048", "+first None"]
     assert chat.load.threads == 3
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_longer_context_has_the_memory_of_the_model_that_is_kept() -> None:
+    log: list[str] = []
+    chat = there_and_back(log)
+    say(chat, "/model second", "/set ctx 4096")
+    assert (log[2:], chat.parked) == (["-first None"], None)
+
+
+def test_a_ctrl_c_while_the_old_engine_ends_leaves_the_chat_with_the_new_one(
+    roomy: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = there_and_back([])
+    before = chat.engine
+    roomy[0] = 0  # the old one is not kept
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(before, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        say(chat, "/model second")
+    assert (chat.model_name, chat.load.ctx, chat.engine is not before) == (SECOND.name, 2048, True)
 
 
 @pytest.mark.usefixtures("roomy")

@@ -11,6 +11,7 @@ from minichat.engine.types import LoadOptions
 from minichat.formats import TEXT, Format
 from minichat.saved import without_tokens
 from minichat.sessions import Sessions
+from minichat.terminal import parking
 from minichat.terminal.agreement import Agreement
 from minichat.tools.toolbox import Toolbox
 
@@ -93,10 +94,16 @@ class Chat:
 
     def restart(self, load: LoadOptions | None = None) -> None:
         """Ends the engine and starts it again, with other options if there are any; the conversation stays."""
+        parking.close(self)  # what is loaded anew is to have all the memory that there is
         self.engine.close()
         self.load = load or self.load
         self.engine, self.info = self.open_engine(self.load), None
         self.warm_up()
+
+    def resize(self, ctx: int) -> None:
+        """Goes on with a context of `ctx` tokens, and what has been read of the conversation. Errors of the engine."""
+        parking.close(self)
+        self.info = self.engine.resize(ctx)
 
     def edit_no_more(self) -> None:
         """What stands in the prompt will be sent as a new message."""

@@ -91,12 +91,12 @@ def turn_tokens(chat: Chat, turn: Turn) -> int:
 def enlarge(chat: Chat, ctx: int) -> None:
     """Goes on with a context of `ctx` tokens. UsageError, and all as it was, if that cannot be had."""
     try:
-        chat.info = chat.engine.resize(ctx)
+        chat.resize(ctx)
     except DataError as error:
         raise UsageError(f"no context of {ctx:,} tokens: {error}") from error
     chat.load = replace(chat.load, ctx=ctx)
     chat.choices = chat.choices.with_choice("ctx", ctx)
-    say(f"(the context holds {chat.info.ctx:,} tokens now)", "dim")
+    say(f"(the context holds {ctx:,} tokens now)", "dim")
 
 
 def _choice(offers: dict[str, str]) -> str:

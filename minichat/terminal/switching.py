@@ -60,7 +60,7 @@ def switch_model(chat: Chat, name: str) -> None:
         undo.pop_all()
     if kept is not None:
         conversation.messages = parking.with_tokens(conversation.messages, kept.messages)
-    _leave(chat, info)
+    old, left = chat.engine, _left(chat)
     chat.engine = engine
     chat.choices, chat.load, chat.template_of = choices, load, tell
     chat.open_engine, chat.model_name, chat.info = opened.open_engine, opened.model.name, None
@@ -68,15 +68,18 @@ def switch_model(chat: Chat, name: str) -> None:
     chat.stats, chat.used, chat.last_prompt = None, None, []
     if kept is None:
         chat.warm_up()
+    if left is None:  # last: the end of an engine takes a while, in which a Ctrl-C may come
+        old.close()
+    else:
+        parking.park(chat, left, info)
 
 
-def _leave(chat: Chat, in_use: ModelInfo) -> None:
-    """Keeps the old engine for the way back, if it has its model loaded and there is room beside the new one."""
+def _left(chat: Chat) -> parking.Parked | None:
+    """The engine to keep for the way back, if it has its model loaded."""
     if chat.info is None or chat.choices.model is None or chat.engine.has_died():
-        chat.engine.close()
-        return
+        return None
     path, messages = chat.choices.model.path, list(chat.conversation.messages)
-    parking.park(chat, parking.Parked(chat.engine, path, chat.load, chat.info, messages), in_use)
+    return parking.Parked(chat.engine, path, chat.load, chat.info, messages)
 
 
 def _loaded(chat: Chat, opened: Opened, load: LoadOptions, undo: ExitStack) -> tuple[Engine, ModelInfo]:

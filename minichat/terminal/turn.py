@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
+from minichat.terminal import parking
 from minichat.terminal.answer import stream_answer, wait_loaded
 from minichat.terminal.chosen import settings_in
 from minichat.terminal.fitting import make_room
@@ -180,7 +181,9 @@ def _answer(chat: Chat, sampling: Sampling) -> Done:
             return _stream(chat, chat.conversation.pieces(), sampling, room)
         except ContextError:
             info = ready(chat)  # anew: memory may not have let the context grow
-        if room > 1 and len(chat.conversation.turns()) == 1:
+        if chat.parked is not None and chat.load.ctx is None:
+            parking.close(chat)  # its memory may be what was missing
+        elif room > 1 and len(chat.conversation.turns()) == 1:
             room = 1  # nothing could be dropped: a short answer is better than none
         else:
             make_room(chat, info, room)

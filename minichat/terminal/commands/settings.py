@@ -64,7 +64,7 @@ def _is_resized(chat: Chat, before: LoadOptions) -> bool:
     if chat.info is None or chat.load.ctx is None or chat.engine.has_died():
         return False
     try:
-        chat.info = chat.engine.resize(chat.load.ctx)
+        chat.resize(chat.load.ctx)
     except BaseException:
         chat.load = before
         raise
