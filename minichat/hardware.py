@@ -55,8 +55,9 @@ def build_command(kind: Kind, version: str | None, system: str = sys.platform) -
     """
     wanted = f"-DGGML_{kind.upper()}=on"
     has_pip = importlib.util.find_spec("pip") is not None
-    python = shlex.quote(sys.executable)
-    install = f"{python} -m pip install" if has_pip else f"uv pip install --python {python}"
+    python = f'"{sys.executable}"' if system == "win32" else shlex.quote(sys.executable)
+    runs = f"& {python}" if system == "win32" else python  # PowerShell takes what is in quotes for a text
+    install = f"{runs} -m pip install" if has_pip else f"uv pip install --python {python}"
     forced = "--force-reinstall --no-cache-dir" if has_pip else "--reinstall --no-cache"
     package = f"{_PACKAGE}=={version}" if version else _PACKAGE
     setting = f'$env:CMAKE_ARGS="{wanted}";' if system == "win32" else f"CMAKE_ARGS={wanted}"

@@ -92,9 +92,14 @@ def test_no_advice_where_none_is_needed() -> None:
     assert doctor.advice(found, {**CPU_BUILD, "error": "the engine died"}, "0.3.36") == []
 
 
-def test_a_command_for_each_system() -> None:
+def test_a_command_for_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
     assert build_command("Metal", None, "darwin").startswith("CMAKE_ARGS=-DGGML_METAL=on ")
     assert build_command("Vulkan", "1", "win32").startswith('$env:CMAKE_ARGS="-DGGML_VULKAN=on"; ')
+    monkeypatch.setattr("sys.executable", r"C:\Program Files\Python\python.exe")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
+    assert r'"; & "C:\Program Files\Python\python.exe" -m pip install ' in build_command("CUDA", None, "win32")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert r' uv pip install --python "C:\Program Files\Python\python.exe" ' in build_command("CUDA", None, "win32")
     assert build_command("CUDA", None).endswith(" llama-cpp-python")
 
 
