@@ -16,7 +16,7 @@ from minichat.engine.client import Engine
 from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.tools.toolbox import Toolbox
-from quant.errors import ContextError, EngineError
+from quant.errors import ContextError, EngineDiedError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from minichat.conversation import Conversation
     from minichat.engine.types import Chunk, Done, ModelInfo
     from minichat.models import Model
+    from minichat.session import Session
     from minichat.template.messages import Call
     from minichat.terminal.agreement import Agreement
     from minichat.tools.calling import Result
     from minichat.tools.rounds import Outcome
+    from minichat.warm import Warm
 
 
 def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
@@ -59,9 +61,11 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
             keep()
             _write(stopped, held.getvalue(), model.name, conversation, as_json)
             raise
-        except (EngineError, SystemExit):  # of an answer that has not ended, the session has what was heard
+        except (EngineError, SystemExit) as error:  # of an answer that has not ended, the session has what was heard
             if options.memory.session is not None:
                 options.memory.session.close()
+                if isinstance(error, EngineDiedError):
+                    _warm_of(options, options.memory.session).forget(options.memory.session.name)
             raise
         except ContextError:
             if conversation.messages[-1].role == "user":  # else no later question would fit behind it
@@ -77,7 +81,8 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         if done.reason == "eos" and not done.tokens:
             say("the model said nothing", stream=sys.stderr)
         if done.reason == "context":
-            say(f"the answer was cut: the context of {info.ctx:,} tokens is full (--ctx)", stream=sys.stderr)
+            ctx = engine.wait_loaded().ctx  # memory may not have let it grow
+            say(f"the answer was cut: the context of {ctx:,} tokens is full (--ctx)", stream=sys.stderr)
         _keep_warm(options, engine)
 
 
@@ -105,19 +110,21 @@ def _warm_up(options: RunOptions, engine: Engine) -> None:
     """Has the engine go on with what it had read of the session when that was left."""
     session, saved = options.memory.session, options.memory.saved
     if session is not None and saved is not None:
-        from minichat.warm import Warm
-
-        Warm.among(session.path.parent, options.warm_gb).offer(engine, saved.forked_from or session.name)
+        _warm_of(options, session).offer(engine, saved.forked_from or session.name)
 
 
 def _keep_warm(options: RunOptions, engine: Engine) -> None:
     """Keeps what the engine has read of the session, for the next time."""
     session = options.memory.session
     if session is not None and session.is_on_disk:
-        from minichat.warm import Warm
-
         with suppress(KeyboardInterrupt):  # the answer is there: this is not worth waiting for
-            Warm.among(session.path.parent, options.warm_gb).keep(engine, session.name)
+            _warm_of(options, session).keep(engine, session.name)
+
+
+def _warm_of(options: RunOptions, session: Session) -> Warm:
+    from minichat.warm import Warm
+
+    return Warm.among(session.path.parent, options.warm_gb)
 
 
 def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) -> Conversation:

@@ -21,7 +21,7 @@ from minichat.template.pieces import Control, Text
 from minichat.template.tools import Tool
 from minichat.terminal import ask
 from minichat.tools.toolbox import Toolbox
-from quant.errors import ContextError, DataError, EngineError, GgufError, ToolError, UsageError
+from quant.errors import ContextError, DataError, EngineDiedError, EngineError, GgufError, ToolError, UsageError
 
 MODEL = Model("mine", Path("mine.gguf"))
 DOUBLE = Tool("double", "", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
@@ -237,6 +237,18 @@ def test_what_came_of_an_answer_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     saved = sessions.read("s")
     assert [message.text for message in saved.messages] == ["Twice 21?", "It is"]
     assert saved.cut
+
+
+def test_a_state_that_may_have_killed_the_engine_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, memory = kept(tmp_path)
+    for error, is_left in [(EngineError("no"), True), (EngineDiedError("the engine died: SIGABRT"), False)]:
+        path = sessions.warm.path_of("s")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        with pytest.raises(EngineError):
+            answer(monkeypatch, FakeEngine([error]), RunOptions(memory=memory))
+        assert path.exists() == is_left
+        memory = Memory(*sessions.open("s"))
 
 
 def test_a_session_that_is_open_elsewhere_is_copied_and_that_is_said(

@@ -20,6 +20,7 @@ from minichat.store import Store
 from minichat.terminal.chat import Chat
 from minichat.terminal.repl import run_repl
 from minichat.terminal.resuming import resume
+from minichat.terminal.reviving import revive
 from minichat.warm import Warm
 from quant.errors import EngineDiedError, StorageError
 
@@ -151,6 +152,18 @@ def test_a_session_that_is_left_is_kept_and_one_that_goes_on_is_offered() -> Non
     assert engine_of(chat).saved == [folder / "mine.kv"]  # nothing was asked in the other one: it is as it was
     chat.restart()
     assert chat.engine.restored == [folder / "mine.kv"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("stats", "left"), [(None, []), (STATS, ["mine.kv"])])
+def test_a_state_that_may_have_killed_the_engine_is_not_offered_to_the_next(
+    stats: Stats | None, left: list[str]
+) -> None:
+    chat = answered(new_chat("one"))
+    say(chat, "/save mine")
+    chat.keep_warm()
+    chat.stats = stats  # of an answer since then, if there was one
+    revive(chat, EngineDiedError("the engine died: SIGABRT"))
+    assert [path.name for path in chat.engine.restored] == names(chat.sessions.warm) == left  # type: ignore[attr-defined]
 
 
 def test_a_copy_begins_with_what_is_kept_of_the_original() -> None:

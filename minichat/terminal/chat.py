@@ -140,6 +140,11 @@ class Chat:
         if self.session is not None:
             self.sessions.warm.offer(self.engine, name or self.session.name)
 
+    def forget_warm(self) -> None:
+        """Has the next engine read this session anew."""
+        if self.session is not None:
+            self.sessions.warm.forget(self.session.name)
+
     def keep_warm(self) -> None:
         """Keeps what the engine has read of this session, for the next time."""
         session = self.session

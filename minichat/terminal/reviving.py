@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def revive(chat: Chat, death: EngineDiedError) -> None:
     """Tells of a death, and starts the engine again if it may. The error of a start that fails is the line then."""
     chat.deaths += 1
+    if chat.stats is None:
+        chat.forget_warm()  # there was no answer yet: what was read from there may have been deadly
     if chat.deaths > 1:
         print_error(f"{death.what}; it had just been started again: /reload tries once more", sys.stdout)
         return
