@@ -64,10 +64,15 @@ class Warm:
 
     def keep(self, engine: Engine, name: str) -> None:
         """Keeps what the engine has read, for the session of that name. Never raises for what disk or engine do."""
-        with contextlib.suppress(OSError, MinichatError):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if engine.save(self.path_of(name), self._limit_bytes()):
-                self._trim(spared=name)
+        try:
+            with contextlib.suppress(OSError, MinichatError):
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if engine.save(self.path_of(name), self._limit_bytes()):
+                    self._trim(spared=name)
+        except BaseException:  # a Ctrl-C: the engine is about to be ended in the middle of the file
+            with contextlib.suppress(OSError):
+                (self.folder / f"{name}{PART}").unlink()
+            raise
 
     def rename(self, old: str, new: str) -> None:
         """The session has another name now."""

@@ -92,6 +92,17 @@ def test_what_cannot_be_kept_is_not_told(warm: Warm, monkeypatch: pytest.MonkeyP
     assert warm.states() == []
 
 
+def test_an_interrupted_save_leaves_nothing_half_written(warm: Warm) -> None:
+    class Interrupted(Engine):
+        def save(self, path: Path, limit_bytes: int) -> int:
+            (path.parent / f"{path.name}.part").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        warm.keep(Interrupted(), "a")  # type: ignore[arg-type]
+    assert warm.states() == []
+
+
 def test_only_what_is_there_is_offered(warm: Warm) -> None:
     engine = Engine()
     warm.offer(engine, "a")  # type: ignore[arg-type]
