@@ -177,6 +177,14 @@ def test_a_state_that_may_have_killed_the_engine_is_not_offered_to_the_next(
     assert [path.name for path in chat.engine.restored] == names(chat.sessions.warm) == left  # type: ignore[attr-defined]
 
 
+def test_a_model_that_is_loaded_in_another_way_goes_on_with_what_was_read() -> None:
+    chat = answered(new_chat("one"))
+    say(chat, "/save mine")
+    before = engine_of(chat)
+    say(chat, "/set threads 3")
+    assert before.saved == chat.engine.restored == [chat.sessions.warm.path_of("mine")]  # type: ignore[attr-defined]
+
+
 def test_a_copy_begins_with_what_is_kept_of_the_original() -> None:
     holder = answered(new_chat("one"))
     say(holder, "/save held")

@@ -75,6 +75,7 @@ def _load_again(chat: Chat, before: LoadOptions) -> None:
     """Loads the model with `chat.load`; as it was before if that fails."""
     from minichat.terminal.turn import ready
 
+    chat.keep_warm()  # what has been read comes back from the disk, where that is quicker
     chat.restart()
     try:
         ready(chat)
