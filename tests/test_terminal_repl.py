@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import INFO, FakeEngine
 from fake_screen import Screen
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
@@ -20,7 +20,7 @@ from prompt_toolkit.output import DummyOutput
 
 from minichat.commands.choosing import open_model
 from minichat.conversation import Conversation
-from minichat.engine.types import Chunk, Sampling, Stats
+from minichat.engine.types import Chunk, LoadOptions, Sampling, Stats
 from minichat.template.messages import Message
 from minichat.template.pieces import Control, Text
 from minichat.template.tools import Tool
@@ -28,6 +28,7 @@ from minichat.terminal import commands
 from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
 from minichat.terminal.history import open_history
+from minichat.terminal.parking import Parked
 from minichat.terminal.prompt import Prompt
 from minichat.terminal.repl import run_repl
 from minichat.terminal.toolbar import toolbar_text
@@ -561,3 +562,20 @@ def test_a_ctrl_c_before_the_prompt_is_there_leaves_what_is_edited(
     type_into(screen, chat, f"a{ENTER}b{ENTER}/edit 1{ENTER}x{ENTER}{CTRL_D}")
     assert drafts == ["", "", "", "a", "a", ""]
     assert [m.text for m in chat.conversation.messages] == ["ax", "3"]
+
+
+def test_a_prompt_that_does_not_fit_has_the_memory_of_the_model_that_is_kept(screen: Screen) -> None:
+    class Kept(FakeEngine):
+        def close(self) -> None:
+            super().close()
+            engine.limit = 4096  # now the context can grow
+
+    engine, kept = FakeEngine(["There."], limit=3), Kept()
+    chat = chat_with(engine)
+    chat.parked = Parked(kept, Path("other.gguf"), LoadOptions(), INFO, [])  # type: ignore[arg-type]
+    chat.conversation.ask("Hi")
+    chat.conversation.answer("Hello", (1,))
+    chat.info = INFO
+    type_into(screen, chat, f"Go on{ENTER}{CTRL_D}")
+    assert screen.text() == ["There."]
+    assert kept.closed
