@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from typing import IO
 
@@ -10,6 +12,7 @@ from minichat.terminal.output import is_terminal, write
 from minichat.terminal.sanitize import clean_line
 
 _MAX_ANSWER = 100  # characters
+_CTRL_D = "\x04"
 
 
 def can_ask(stream: IO[str] | None = None) -> bool:
@@ -24,13 +27,29 @@ def read_line(stream: IO[str], limit: int = _MAX_ANSWER) -> str | None:
     """
     try:
         with echo_on():
-            line = sys.stdin.readline(limit)
+            line = _typed_as_keys(limit).decode()
+            if not line.endswith(("\n", _CTRL_D)):
+                line += sys.stdin.readline(limit)
     except UnicodeDecodeError:
         return ""
     if not line.endswith("\n"):
         write(stream, "\n")  # the cursor is behind the question
         return None
     return line[:-1]
+
+
+def _typed_as_keys(limit: int) -> bytes:
+    """What was typed when the terminal still gave keys: it can be had at once. Enter was no end of a line then."""
+    try:
+        if not is_terminal(sys.stdin) or not select.select([sys.stdin], [], [], 0)[0]:
+            return b""
+        typed = os.read(sys.stdin.fileno(), limit).replace(b"\r", b"\n")
+    except (OSError, ValueError):  # no file, or Windows
+        return b""
+    if not typed:
+        return _CTRL_D.encode()
+    end = next((n for n, key in enumerate(typed) if key in b"\n" + _CTRL_D.encode()), len(typed))
+    return typed[: end + 1]
 
 
 def says_yes(question: str, *, default: bool = False) -> bool:
