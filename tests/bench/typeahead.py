@@ -15,15 +15,14 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from tests.bench.measure import heading, row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import tape  # noqa: E402
-from pseudo_terminal import Tty  # noqa: E402
+import tape
+from pseudo_terminal import Tty
 
 TOKENS = 1500
 LONGEST_S = 120
