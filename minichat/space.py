@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
+from typing import IO, Any
 
 from minichat.housekeeping import Kept, Leftover, Usage
 from minichat.terminal import tables
@@ -39,21 +39,30 @@ def show_du(usage: Usage, as_json: bool) -> None:
     _warn(usage.n_damaged)
 
 
-def show_pruned(pruned: Sequence[Leftover], dry_run: bool, n_damaged: int, as_json: bool) -> None:
-    """What was removed, or would be, and what that frees."""
+def show_doomed(doomed: Sequence[Leftover], out: IO[str]) -> None:
+    """What is to be removed, and a blank line."""
+    tables.print_table(("NAME", "SIZE", "WHAT"), [_row(leftover) for leftover in doomed], out, right=(1,), wraps=(2,))
+    say("", stream=out)
+
+
+def show_pruned(
+    pruned: Sequence[Leftover], dry_run: bool, n_damaged: int, as_json: bool, is_known: bool = False
+) -> None:
+    """What was removed, or would be, and what that frees. is_known: a person has just seen what."""
     if as_json:
         print_json([_facts(leftover) for leftover in pruned])
         return
     if pruned:
-        tables.print_table(
-            ("NAME", "SIZE", "WHAT"), [_row(leftover) for leftover in pruned], sys.stdout, right=(1,), wraps=(2,)
-        )
-        say("")
-        what = "would be freed; nothing was removed" if dry_run else "freed"
-        say(f"{format_bytes(sum(leftover.size_bytes for leftover in pruned))} {what}")
+        if not is_known:
+            show_doomed(pruned, sys.stdout)
+        say(f"{format_sum(pruned)} {'would be freed; nothing was removed' if dry_run else 'freed'}")
     else:
         say("nothing is left over", stream=sys.stderr)
     _warn(n_damaged)
+
+
+def format_sum(leftovers: Sequence[Leftover]) -> str:
+    return format_bytes(sum(leftover.size_bytes for leftover in leftovers))
 
 
 def _warn(n_damaged: int) -> None:

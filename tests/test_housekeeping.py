@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from program import fails, minichat
+from pseudo_terminal import Tty
 from test_store import BLOB, MANIFEST, NO_BLOB, OTHER_BLOB, SMALL, add, files
 
 from convert.publish import reserve
@@ -175,3 +177,27 @@ def test_what_people_and_scripts_are_told(store: Store, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)[0]["name"] == "big:24b"
     space.show_pruned([], dry_run=False, n_damaged=0, as_json=False)
     assert capsys.readouterr() == ("", "nothing is left over\n")
+
+
+def test_prune_asks_and_where_nobody_is_there_it_removes_nothing() -> None:
+    store = Store.default()
+    clutter(store)
+    for options in ([], ["--states"], ["--json"]):
+        fails(
+            2, "3.3 kB would be removed, and nobody is there to ask: --yes removes it", "prune", *options, stdin=b"y\n"
+        )
+    assert facts(leftovers(store)) == CLUTTER
+    assert minichat("prune", "--dry-run").stdout.endswith("3.3 kB would be freed; nothing was removed\n")
+    for answer, code, says in (("n", 2, "nothing was removed"), ("y", 0, "3.3 kB freed")):
+        assert facts(leftovers(store)) == CLUTTER
+        with Tty("prune") as tty:
+            tty.wait_for("Remove it, and free 3.3 kB? [y/N]")
+            assert "big:24b" in tty.text() and "nothing was removed" not in tty.text()
+            tty.type(f"{answer}\r")
+            assert tty.end() == code
+            assert says in tty.text() and tty.text().count("big:24b") == 1
+    assert leftovers(store) == []
+    done = minichat("prune", "--json")
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+    clutter(store)
+    assert [one["name"] for one in json.loads(minichat("prune", "--yes", "--json").stdout)] == [c[1] for c in CLUTTER]

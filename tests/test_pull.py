@@ -474,7 +474,9 @@ def test_ctrl_c_keeps_what_has_arrived(hub: HubServer, home: Path, tmp_path: Pat
     assert "large:q8_0" in minichat("du").stdout
     assert minichat("list").stdout == ""
     assert "would be freed" in minichat("prune", "--dry-run").stdout
-    assert minichat("prune").stdout.endswith(" freed\n")
+    fails(2, "would be removed, and nobody is there to ask: --yes removes it", "prune", stdin=b"y\n")
+    assert "large:q8_0" in minichat("du").stdout
+    assert minichat("prune", "--yes").stdout.endswith(" freed\n")
     assert "large" not in minichat("du").stdout
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minichat.commands.options import JsonOption, ModelArgument, find_model
-from quant.errors import DataError
+from quant.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minichat.housekeeping import Leftover
 
 app = typer.Typer()
 
@@ -116,7 +122,7 @@ def du(as_json: JsonOption = False) -> None:
 
 @app.command(
     short_help="Remove what is left over.",
-    epilog="\b\nExamples:\n  minichat prune --dry-run\n  minichat prune\n  minichat prune --states",
+    epilog="\b\nExamples:\n  minichat prune --dry-run\n  minichat prune\n  minichat prune --states --yes",
 )
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
@@ -128,18 +134,31 @@ def prune(
 ) -> None:
     """Remove what interrupted pulls and killed conversions have left, and files that no name stands for.
 
-    Models, sessions, and what is in use, stay. A pull that would have gone on begins anew.
+    Models, sessions, and what is in use, stay. A pull that would have gone on begins anew. You are asked first; where
+    nobody can be asked, --yes says so beforehand.
     """
     from minichat import housekeeping, space
     from minichat.sessions import Sessions
     from minichat.store import Store
-    from minichat.terminal.ask import can_ask, says_yes
 
     store, sessions = Store.default(), Sessions.default()
-    if not (dry_run or yes or as_json) and can_ask():
-        doomed = housekeeping.prune(store, sessions, all_states=states, dry_run=True)
-        space.show_pruned(doomed, True, len(store.damaged()), as_json)
-        if not doomed or not says_yes("Remove it?"):
-            return
-    pruned = housekeeping.prune(store, sessions, all_states=states, dry_run=dry_run)
-    space.show_pruned(pruned, dry_run, len(store.damaged()), as_json)
+    doomed = housekeeping.prune(store, sessions, all_states=states, dry_run=True)
+    is_asked = bool(doomed) and not (dry_run or yes)
+    if is_asked:
+        _ask_to_prune(doomed)
+    if not dry_run:
+        doomed = housekeeping.prune(store, sessions, all_states=states)
+    space.show_pruned(doomed, dry_run, len(store.damaged()), as_json, is_known=is_asked)
+
+
+def _ask_to_prune(doomed: Sequence[Leftover]) -> None:
+    """UsageError where the answer is no, or nobody is there to give one."""
+    from minichat import space
+    from minichat.terminal.ask import can_ask, says_yes
+
+    size = space.format_sum(doomed)
+    if not can_ask():
+        raise UsageError(f"{size} would be removed, and nobody is there to ask: --yes removes it, --dry-run shows it")
+    space.show_doomed(doomed, sys.stderr)
+    if not says_yes(f"Remove it, and free {size}?"):
+        raise UsageError("nothing was removed")
