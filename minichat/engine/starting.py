@@ -19,12 +19,13 @@ from typing import IO
 # So the engine is told where the front has its modules from, and need not find that out again (-S, see `folders`).
 _FIND_MODULES = "import sys; sys.path[:] = sys.argv[1:]; "
 MAIN = "from minichat.engine.worker import main; main()"
+# How long a thread of GNU's OpenMP spins at a barrier before it sleeps. By default, milliseconds: where something else
+# needs a core too, decode then falls to a twentieth (59 to 2.6 tokens/s with 0.3 billion parameters on 2 cores). With
+# 10000 it kept 11, with 3000 it keeps 16, with 1000 it kept 22; an idle machine gave 61.5, 61, 59.5 of them.
+SPIN_COUNT = "3000"
 _ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # else an abort starts a debugger
-    # How long a thread of GNU's OpenMP spins at a barrier before it sleeps. By default, milliseconds: where something
-    # else needs a core too, decode then falls to a twentieth (59 to 2.6 tokens/s on 2 cores). With this it kept 15, and
-    # on an idle machine it lost less than could be measured.
-    "GOMP_SPINCOUNT": "10000",
+    "GOMP_SPINCOUNT": SPIN_COUNT,
 }
 Started = tuple["subprocess.Popen[bytes]", IO[bytes]]  # the process, and where its standard error goes
 _early: list[Started] = []

@@ -57,7 +57,9 @@ def decode(model: str, prompt: str, tokens: str, ctx: str) -> None:
 
 
 def depth(model: str, depth: str, prompt: str, tokens: str) -> None:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the engine, or on busy cores its threads wait for each other
+    from minichat.engine.starting import SPIN_COUNT
+
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # as the engine: else on busy cores its threads wait
     count = int(prompt)
     c, _, context, sampler = bare(model, int(depth) + count + int(tokens) + 8)
     memory = c.llama_get_memory(context)
