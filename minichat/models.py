@@ -86,6 +86,31 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def names_model(text: str, store: Store) -> bool:
+    """Whether `text` can mean a MODEL: one that is here, a file or folder, a name of the catalog, or what has the shape
+    of a path, of a repo, or of name:tag. A link that leads to no model counts: the error for it tells why.
+    """
+    if is_path(text) or is_there(Path(text)):
+        return True
+    if len(text.split()) != 1:
+        return False
+    from minichat.hub.address import parse_address
+
+    try:
+        if parse_address(text) is not None:
+            return True
+    except UsageError:
+        return True
+    try:
+        name = ModelName.parse(text)
+    except UsageError:
+        return False
+    if name.tag is not None or name.name == DEMO or in_catalog(text) is not None:
+        return True
+    here = {m.name for m in store.models()}  # perhaps only with another tag than the one that is meant by none
+    return name.name in here or store.find(name) is not None or store.manifest_path(name) in store.damaged()
+
+
 def on_hub(text: str, quant: str | None = None) -> Wanted | None:
     """What MODEL means if it is an address on the hub. UsageError for one that leads nowhere."""
     if "/" not in text and not text.lower().startswith("hf:"):

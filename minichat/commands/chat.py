@@ -73,7 +73,11 @@ app = typer.Typer()
 def run(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="As above; may be left out with --continue, or where settings name one."),
+        typer.Argument(
+            metavar="MODEL",
+            help="As above; may be left out with --continue, or where settings name one: a word that names no model is "
+            "the PROMPT then.",
+        ),
     ] = None,
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="One question, one answer. `-` reads standard input.")
@@ -154,7 +158,8 @@ def run(
     if question is None and not sys.stdout.isatty():
         raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
     if question is None and (as_json or stats):
-        raise UsageError("--json and --stats are for one answer: give a prompt after MODEL, or pipe one in")
+        asked = "--json and --stats are" if as_json and stats else "--json is" if as_json else "--stats is"
+        raise UsageError(f"{asked} for one answer: give a prompt after MODEL, or pipe one in")
     found = find_model(model, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
     if draft:

@@ -14,20 +14,19 @@ if TYPE_CHECKING:
 
 
 def model_and_prompt(model: str | None, prompt: str | None, default: str | None) -> tuple[str, str | None]:
-    """What the words behind `run` stand for; `default` is the settings' model.
+    """What the words behind `run` stand for; `default` is the model of the session, or of the settings.
 
-    One word alone is the MODEL, but for one with a blank in it that is no file: that is a PROMPT for the default model.
+    A word alone is the MODEL if it names one, or there is no other; else it is a PROMPT for the default one.
     Raises UsageError where no model is named.
 
-    >>> model_and_prompt("demo", None, "mistral-small"), model_and_prompt("How are you?", None, "mistral-small")
-    (('demo', None), ('mistral-small', 'How are you?'))
+    >>> model_and_prompt("demo", None, "mistral-small"), model_and_prompt("why?", None, "mistral-small")
+    (('demo', None), ('mistral-small', 'why?'))
     """
-    from minichat.models import is_path, is_there
+    if model is not None and prompt is None and default is not None:
+        from minichat.models import names_model
+        from minichat.store import Store
 
-    if model is not None and prompt is None and default is not None and len(model.split()) > 1:
-        from pathlib import Path
-
-        if not is_path(model) and not is_there(Path(model)):
+        if not names_model(model, Store.default()):
             return default, model
     named = model if model is not None else default
     if named is None:

@@ -22,7 +22,6 @@ from minichat.commands.options import (
     LicenceOption,
     MaxTokensOption,
     MinPOption,
-    ModelArgument,
     PersonaOption,
     SchemaOption,
     SeedOption,
@@ -55,7 +54,9 @@ app = typer.Typer()
     "{line}. A blank line has a blank answer.",
 )
 def map_command(
-    model: ModelArgument,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="As for `run`; may be left out where settings name one.")
+    ] = None,
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="The question, with {line} where the line goes.")
     ] = None,
@@ -108,7 +109,10 @@ def map_command(
     from minichat.settings import answer_format
     from minichat.settings_file import load_settings
 
-    line_prompt = LinePrompt.parse(model if prompt is None else prompt)
+    asked = model if prompt is None else prompt
+    if asked is None:
+        raise UsageError('no prompt: put one in quotes behind MODEL, as in `minichat map demo "In French: {line}"`')
+    line_prompt = LinePrompt.parse(asked)
     if sys.stdin.isatty():
         raise UsageError("no lines: pipe them in, or put `< FILE` behind the command")
     given = {
@@ -122,7 +126,7 @@ def map_command(
         raise UsageError("standard input has the lines: give the schema as a file")
     settings = load_settings()
     choices = Choices(settings, persona, given, os.environ)
-    named, _ = model_and_prompt(None if prompt is None else model, None, settings.model_for(persona))
+    named, _ = model_and_prompt(None if prompt is None else model, prompt, settings.model_for(persona))
     answer_format(choices.chosen())  # a schema that is none is told before a model is fetched
     found = find_model(named, fetching(yes, accept_licence, threads))
     use(found, accept_licence)
