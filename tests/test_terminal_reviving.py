@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from signalled_chat import DEADLY, SignalledChat, numbers
 from test_terminal_repl import CTRL_C, CTRL_D, ENTER, chat_with, type_into
 from test_terminal_repl import screen as screen
 
-from quant.errors import EngineDiedError, EngineError
+from quant.errors import EngineDiedError, EngineError, GgufError
 
 DEATH = EngineDiedError("the engine died: SIGBUS")
 AGAIN = "minichat: the engine died: SIGBUS; it starts again, and the conversation is still there"
@@ -53,8 +55,9 @@ def test_a_death_in_the_middle_keeps_what_was_said(screen: Screen) -> None:
 
 def test_a_second_death_without_an_answer_between_is_left_to_the_person(screen: Screen) -> None:
     chat = chat_with(FakeEngine([DEATH]), FakeEngine([DEATH]), FakeEngine(["There."]))
-    type_into(screen, chat, f"Go{ENTER}{ENTER}{CTRL_C}/reload{ENTER}Go{ENTER}{CTRL_D}")
-    assert said(screen) == (f"{AGAIN} {NO_MORE} the engine starts again; the conversation is still there There.")
+    type_into(screen, chat, f"Go{ENTER}{ENTER}/reload{ENTER}Go{ENTER}{CTRL_D}")
+    again = "the engine starts again; the conversation is still there"
+    assert said(screen) == f"{AGAIN} {NO_MORE} (Up brings the message back) {again} There."
     assert [m.content for m in chat.conversation.messages] == ["Go", "There."]
 
 
@@ -88,6 +91,46 @@ def test_an_engine_that_cannot_be_started_is_the_line(screen: Screen) -> None:
     type_into(screen, chat, f"Hi{ENTER}{CTRL_C}{CTRL_D}")
     assert said(screen) == "minichat: the engine died: SIGBUS, and the engine cannot be started: Cannot allocate memory"
     assert chat.conversation.messages == []
+
+
+class Unloadable(FakeEngine):
+    """One that tells so a moment after the prompt is there."""
+
+    @property  # type: ignore[override]
+    def on_end(self) -> Callable[[], object] | None:
+        return self._told
+
+    @on_end.setter
+    def on_end(self, told: Callable[[], object] | None) -> None:
+        self._told = told
+        if told is not None:
+            threading.Timer(0.3, self._fail).start()
+
+    def _fail(self) -> None:
+        self.failure = GgufError("x.gguf: not a GGUF file")
+        if self._told is not None:
+            self._told()
+
+
+def test_a_model_that_turns_out_to_be_none_ends_the_prompt(screen: Screen, tmp_path: Path) -> None:
+    chat = chat_with(Unloadable())
+    chat.history_path = tmp_path / "history"
+    with pytest.raises(GgufError, match="not a GGUF"):
+        type_into(screen, chat, "half a mess")
+    assert "half a mess" in chat.history_path.read_text()
+
+
+def test_leaving_tells_of_a_model_that_could_not_be_loaded(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    chat = chat_with(engine)
+
+    def leave(_: object, __: str = "") -> str:
+        engine.failure = GgufError("x.gguf: not a GGUF file")
+        raise EOFError
+
+    monkeypatch.setattr("minichat.terminal.prompt.Prompt.read", leave)
+    with pytest.raises(GgufError, match="not a GGUF"):
+        type_into(screen, chat, "")
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc")

@@ -171,3 +171,56 @@ def test_without_redraws(model: Path, options: list[str], variables: dict[str, s
         if "TERM" in variables:
             assert b"\x1b" not in tty.sent
         assert not re.search(rb"\x1b\[\d*[A-GJ]", tty.sent)  # nothing moves
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_chat_at_once(model: Path) -> None:
+    with Tty("run", model, "--draft", "demo") as tty:
+        assert tty.end() == 3
+        assert "4,096 tokens, not 277" in " ".join(tty.text().split())
+        assert tty.text().count("minichat: ") == 1
+
+
+def sent(tty: Tty) -> list[str]:
+    """The lines of the message that was sent last."""
+    lines = tty.lines()[: tty.lines().index("Heard.")]
+    begin = max(n for n, line in enumerate(lines) if line.startswith(">>> "))
+    return [line[4:] for line in lines[begin : len(lines) - 1 if not lines[-1] else None]]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("\n".join(f"line {n}" for n in range(40)), 80),
+        (" ".join(f"word{n}" for n in range(400)) + "\n", 80),
+        ("\n".join("漢字カタカナ" * 5 + str(n) for n in range(14)), 40),
+        ("\n".join(f"line {n}" for n in range(23)), 40),
+        ("\n".join(f"line {n}" for n in range(22)), 40),
+        ("\n".join(f"line {n}" for n in range(24)), 40),
+        (f"a\n{'b' * 152}\n" * 7, 80),
+        ("z" * 3500, 80),
+    ],
+    ids=["lines", "words", "wide", "full", "fits", "over", "broken", "one"],
+)
+def test_a_message_taller_than_the_screen_is_in_the_scrollback(model: Path, text: str, columns: int) -> None:
+    with Tty("run", model, "--ctx", "16384", columns=columns) as tty:
+        tty.prompt()
+        tty.paste(text)
+        tty.rest(0.2)
+        tty.ask("", seconds=60)
+        assert "".join(sent(tty)).split() == text.replace("\n", "").split()
+        assert tty.text().count(">>> ") == 2
+
+
+def test_of_a_message_without_end_both_ends_are_there(model: Path) -> None:
+    words = [f"w{n}" for n in range(100_000)]
+    with Tty("run", model) as tty:
+        tty.prompt()
+        tty.paste(" ".join(words))
+        tty.rest(0.5)
+        tty.type("\r")
+        tty.wait_for("w99999", seconds=20)
+        tty.wait_for("more characters)\n... ")
+        shown = tty.text()
+        assert ">>> w0 w1 w2 " in shown
+        assert "w99998 w99999" in shown
+        assert len(shown) < 4000

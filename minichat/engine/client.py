@@ -42,7 +42,8 @@ class Engine:
             self._process, self._diagnostics = starting.take()
         except OSError as error:
             raise EngineError(f"the engine cannot be started: {error.strerror or error}") from error
-        self.on_end: Callable[[], object] | None = None  # called, from a thread, when the process has ended
+        self.failure: MinichatError | None = None  # why the model cannot be loaded, as soon as the process has told
+        self.on_end: Callable[[], object] | None = None  # called, from a thread, when that is set or the process ended
         self._stuck = ""  # why it was ended
         self._kills_before: int | None = None  # processes that the system killed for their memory
         self._pulse = Pulse()
@@ -275,6 +276,7 @@ class Engine:
     def _read(self) -> None:
         """Runs in a thread: the process's lines into the queue, then b"" for their end."""
         self._kills_before = memory_kills()
+        is_loading = self._path is not None
         try:
             if self._process.stdout is not None:
                 with io.BufferedReader(self._process.stdout) as stream:  # type: ignore[type-var]
@@ -282,12 +284,25 @@ class Engine:
                         self._pulse.heard()
                         if line.endswith(b"\n") and line != protocol.PONG:  # else it died in the middle of it
                             self._lines.put(line)
+                            is_loading = is_loading and not self._ends_loading(line)
         finally:
             self._lines.put(b"")
             if self.on_end is not None:
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_CLOSE_S)  # its pipes close before it is gone
                 self.on_end()
+
+    def _ends_loading(self, raw: bytes) -> bool:
+        """Whether that was the last line about the load; a failure is known then, also to who does not wait for it."""
+        try:
+            line = protocol.decode(raw)
+            if line.get("event") == "error":
+                self.failure = protocol.error_from(line)
+        except MinichatError as error:
+            self.failure = error
+        if self.failure is not None and self.on_end is not None:
+            self.on_end()
+        return self.failure is not None or line.get("event") == "done"
 
     def _receive(self) -> protocol.Line:
         while True:

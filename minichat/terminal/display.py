@@ -8,7 +8,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout.processors import Processor, TabsProcessor, Transformation, TransformationInput
 
 _OBEYED = re.compile("[\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_LINE = 3000  # characters of a line that are drawn: every key draws them all again
+LONGEST_LINE = 3000  # characters of a line that are drawn: every key draws them all again
 _STEP = 1000
 
 
@@ -42,12 +42,12 @@ class LongLines(Processor):
 
     def apply_transformation(self, ti: TransformationInput) -> Transformation:
         length = sum(len(fragment[1]) for fragment in ti.fragments)
-        if length <= _LINE:
+        if length <= LONGEST_LINE:
             return Transformation(ti.fragments)
         is_current = ti.lineno == ti.document.cursor_position_row
         column = ti.source_to_display(ti.document.cursor_position_col) if is_current else 0
         begin = max(0, column // _STEP - 1) * _STEP
-        end = min(begin + _LINE, length)
+        end = min(begin + LONGEST_LINE, length)
         before, after = "…" * (begin > 0), f"… ({length - end:,} more characters)" if end < length else ""
         shown: StyleAndTextTuples = [("class:elided", before), *_cut(ti.fragments, begin, end), ("class:elided", after)]
         return Transformation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
@@ -18,9 +19,11 @@ from minichat.terminal.cost import Meter
 from minichat.terminal.display import Disarmed, LongLines, Tabs
 from minichat.terminal.history import open_history
 from minichat.terminal.keys import key_bindings
-from minichat.terminal.reviving import death_is_told
+from minichat.terminal.output import write
+from minichat.terminal.reviving import death_is_told, reason_to_end
 from minichat.terminal.sanitize import clean_line
 from minichat.terminal.suggestion import HistorySuggestion
+from minichat.terminal.tall import as_sent, is_tall
 from minichat.terminal.toolbar import cut, toolbar_text
 from minichat.terminal.typeahead import Typeahead
 from minichat.terminal.typed import message_of
@@ -40,7 +43,7 @@ class LineEditor:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self._hint = ""
+        self._hint = self._tall = ""
         self._session: PromptSession[str] = PromptSession(
             message=">>> ",
             multiline=True,
@@ -60,21 +63,29 @@ class LineEditor:
         app = self._session.app
         self._escape_s = app.ttimeoutlen
         app.before_render += self._make_room
+        app.before_render += self._clear_away
         self._meter = Meter(lambda: chat.engine, app.invalidate, Typeahead(chat))
         self._session.default_buffer.on_text_changed += lambda _: self._show_hint("")
 
     def read(self, draft: str = "") -> str:
-        """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited.
+        """What was typed. EOFError on Ctrl-D, and when it turns out that the model cannot be loaded.
 
+        draft: what stands there already, to be edited.
         A Ctrl-C behind the Enter is a SIGINT, and the caller's.
         """
-        self._hint = ""
+        self._hint = self._tall = ""
         is_vi = self._chat.keys == "vi"
         self._session.editing_mode = EditingMode.VI if is_vi else EditingMode.EMACS
         self._session.app.ttimeoutlen = _ESCAPE_S if is_vi else self._escape_s
         app = self._session.app
-        with self._meter, death_is_told(self._chat, app), signals_go_to(app):
-            text = self._session.prompt(default=draft, handle_sigint=False)
+        with self._meter, death_is_told(self._chat, app) as tell, signals_go_to(app):
+            try:
+                text = self._session.prompt(default=draft, handle_sigint=False, pre_run=tell)
+            except EOFError:
+                self._session.default_buffer.append_to_history()  # what stood there when the chat had to end
+                raise
+            finally:
+                write(sys.stdout, self._tall)
         stop_if_asked(app.input)
         return message_of(text)
 
@@ -88,6 +99,15 @@ class LineEditor:
     def _make_room(self, app: Application[str]) -> None:
         """A menu has to fit onto the screen together with the text."""
         self._session.reserve_space_for_menu = max(min(_MENU, app.output.get_size().rows // 2), 0)
+
+    def _clear_away(self, app: Application[str]) -> None:
+        """What is not left as it was drawn: a text that was not all on the screen, and a prompt with nothing in it
+        when the chat has to end.
+        """
+        text, size = self._session.default_buffer.text, app.output.get_size()
+        is_shown_anew = app.is_done and is_tall(text, size.columns, size.rows)
+        self._tall = as_sent(text, size.columns, size.rows) if is_shown_anew else ""
+        app.erase_when_done = is_shown_anew or (not text and reason_to_end(self._chat) is not None)
 
     def _placeholder(self) -> StyleAndTextTuples:
         """Gone when the prompt is left: it is no part of the scrollback. A search shows what it finds in its place."""

@@ -15,7 +15,7 @@ from minichat.terminal.interrupt import interrupt_waits
 from minichat.terminal.output import print_error, say
 from minichat.terminal.progress import StatusLine
 from minichat.terminal.prompt import Prompt
-from minichat.terminal.reviving import revive, revive_if_dead
+from minichat.terminal.reviving import reason_to_end, revive, revive_if_dead
 from quant.errors import EngineDiedError, EngineError, MinichatError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _WORTH_TELLING_TOKENS = 4096
 def run_repl(chat: Chat) -> None:
     """Runs the chat. stdin and stdout must be a terminal. The model may still be loading.
 
-    Raises what was wrong with a model that cannot be loaded, once it is needed.
+    Raises what was wrong with a model that cannot be loaded, once that is known.
     """
     prompt = Prompt(chat)
     try:
@@ -75,6 +75,7 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
     before = len(chat.conversation.messages)
     text = command = at = None
     try:
+        _end_if_unloadable(chat)
         with interrupt_waits():
             text = prompt.read(draft)
         at, chat.editing = chat.editing, None
@@ -84,6 +85,7 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
         if text.strip():
             _send(chat, text, at)
     except EOFError:
+        _end_if_unloadable(chat)
         return False
     except KeyboardInterrupt:
         if text is None:  # a signal that came between two prompts
@@ -106,6 +108,11 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
         print_error(f"{error.filename}: {error.strerror}", sys.stdout)
         say("")
     return True
+
+
+def _end_if_unloadable(chat: Chat) -> None:
+    if (failure := reason_to_end(chat)) is not None:
+        raise failure
 
 
 def _send(chat: Chat, text: str, at: int | None) -> None:
