@@ -4,7 +4,7 @@
 
     layers       the last `gpu_layers` of the model's n + 1, the output counting as the last one, are on the GPUs with
                  their part of the KV cache; the others, and the table of the input, are in RAM
-    compute      wherever a layer is; the process itself is in RAM
+    buffers      those of the graph wherever a layer is; the process itself, with the vocabulary, in RAM
     unified      a device that has no memory of its own takes from RAM what it takes
 
 What is chosen leaves a margin for others. What is asked for needs none: it is refused only where it cannot be.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from minichat.engine.llama import DEFAULT_CTX, START_CTX
 from minichat.engine.types import CacheType, LoadOptions
-from minichat.memory import PROCESS_BYTES, Shape, compute_bytes, kv_cache_bytes
+from minichat.memory import Shape, compute_bytes, kv_cache_bytes, process_bytes, touched_bytes
 from minichat.terminal.units import format_bytes
 from quant.errors import FitError
 
@@ -94,13 +94,14 @@ class Demand:
         offloaded = max(0, min(self.gpu_layers, n + 1) - 1)  # layers without the output
         cache = 0 if at_least and not self.shape.is_exact else self.cache(ctx)
         on_gpu = cache * offloaded // n if n else 0
-        compute = compute_bytes(self.shape, ctx, self.flash)
+        touched, process = touched_bytes(self.shape, ctx, self.flash), process_bytes(self.shape)
         if self.gpu_layers == 0:
-            return Taken(self.parts.total + cache + compute + PROCESS_BYTES, 0)
+            return Taken(self.parts.total + cache + touched + process, 0)
+        compute = compute_bytes(self.shape, ctx, self.flash)
         weights = sum(self.parts.layers[n - offloaded :]) + self.parts.tail
         rest = self.parts.total - weights
         return Taken(
-            rest + cache - on_gpu + (compute if offloaded < n else compute // 8) + PROCESS_BYTES,
+            rest + cache - on_gpu + (touched if offloaded < n else compute // 8) + process,
             weights + on_gpu + compute,
         )
 
@@ -120,13 +121,15 @@ class Demand:
 @dataclass(frozen=True)
 class Fit:
     """How to load a model. start: the context to open, in tokens; most: what it may grow to. demand: None where the
-    header does not tell. note: what had to give way, in one line; "" if nothing had to."""
+    header does not tell. note: what had to give way, in one line; "" if nothing had to. draft_on_gpu: whether the model
+    that guesses ahead is on the GPUs."""
 
     start: int
     most: int
     gpu_layers: int
     demand: Demand | None = None
     note: str = ""
+    draft_on_gpu: bool = False
 
 
 def choose(name: str, demand: Demand, options: LoadOptions, room: Room) -> Fit:
@@ -160,6 +163,42 @@ def choose(name: str, demand: Demand, options: LoadOptions, room: Room) -> Fit:
     most = max(longest(demand, room, trained), least)
     note = _note(demand, options, room, most if most < trained else None)
     return Fit(min(most, START_CTX), most, demand.gpu_layers, demand, note)
+
+
+def choose_with_draft(name: str, demand: Demand, options: LoadOptions, room: Room, draft: Demand) -> Fit:
+    """As `choose`, with a second model beside it: all on the GPUs if all of the first one is there, too; else in RAM.
+
+    >>> large = Demand(Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768), Parts(0, (335_000_000,) * 40, 0))
+    >>> small = Demand(Shape(20, 2048, 8192, 2 * 8 * 128, 131072, 32768), Parts(0, (50_000_000,) * 20, 0))
+    >>> rooms = [Room(64_000_000_000, (Device("GPU", free),)) for free in (24_000_000_000, 12_000_000_000)]
+    >>> [choose_with_draft("large", large, LoadOptions(), room, small).draft_on_gpu for room in rooms]
+    [True, False]
+    """
+    ctx = min(options.ctx or DEFAULT_CTX, draft.shape.context_length or DEFAULT_CTX)
+    if room.devices and options.device != "cpu":
+        offloaded = replace(draft, gpu_layers=len(draft.parts.layers) + 1)
+        try:
+            fit = choose(name, demand, options, _without(room, offloaded, ctx))
+        except FitError:  # in RAM it may go
+            fit = None
+        if fit is not None and fit.gpu_layers > len(demand.parts.layers):
+            return replace(fit, draft_on_gpu=True)
+    return choose(name, demand, options, _without(room, replace(draft, gpu_layers=0), ctx))
+
+
+def _without(room: Room, draft: Demand, ctx: int) -> Room:
+    """What is left beside a draft model. Its process is the one of the other model."""
+    taken = draft.at(ctx)
+    in_ram = taken.ram - process_bytes(draft.shape) // 2  # llama.cpp has its vocabulary once more
+    on_devices, devices = taken.devices, []
+    for device in room.devices:
+        part = min(device.free_bytes, on_devices)
+        on_devices -= part
+        in_ram += part if device.is_unified else 0
+        devices.append(replace(device, free_bytes=device.free_bytes - part))
+    if on_devices:
+        devices = [replace(device, free_bytes=0) for device in devices]
+    return Room(None if room.ram is None else max(0, room.ram - in_ram), tuple(devices))
 
 
 def longest(demand: Demand, room: Room, trained: int, margin: bool = True) -> int:
@@ -220,8 +259,9 @@ def _refusal(name: str, demand: Demand, options: LoadOptions, room: Room) -> str
     taken, cache = demand.at(ctx), demand.cache(ctx)
     total = taken.ram + taken.devices
     where = f"{format_bytes(taken.devices)} of it on {_names(room.devices)}, " if taken.devices else ""
-    weights = format_bytes(demand.parts.total)
-    needs = f"{format_bytes(total)} of memory, {where}{weights} for weights and {format_bytes(cache)} for the context"
+    weights, buffers = demand.parts.total, total - demand.parts.total - cache
+    parts = f"{format_bytes(weights)} for weights, {format_bytes(cache)} for the context"
+    needs = f"{format_bytes(total)} of memory, {where}{parts} and {format_bytes(buffers)} for buffers"
     free = [f"{format_bytes(room.ram)} of RAM"] if room.ram is not None else []
     free += [f"{format_bytes(device.free_bytes)} on {device.name}" for device in room.devices if demand.gpu_layers]
     return (

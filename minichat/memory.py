@@ -7,12 +7,15 @@ What llama.cpp allocates for one context, as the engine opens it (`minichat.engi
     KV cache     2 bytes for each element of K and V (q8_0: 34 for 32 of them, q4_0: 18), for each layer and cell. A
                  layer in full has as many cells as the context has tokens; one with a window holds the window and a
                  batch at most. Both in steps of 256
-    compute      room for the largest moment of the graph, for one batch of n tokens; a chat touches little of the
-                 logits' part. All float32 but for the masks:
+    compute      room for the largest moment of the graph, for one batch of n tokens, all float32 but for the masks:
                  the logits,        n × (vocabulary + 2 × width) × 4 bytes, or
                  the feed-forward,  n × (3 × feed-forward + 4 × width) × 4 bytes + n × cells × 2 for each mask; without
                  flash attention, n × cells × heads × 4 more for the scores
     logits       one row that answers are drawn from
+    process      the interpreter, llama.cpp's own tables, and the vocabulary in two forms
+
+On a device all of the compute buffer is taken. In RAM only what is written to: a chat asks for the logits of a token or
+a few, so that of their part hardly anything is.
 
 The rules for the cells are those of llama.cpp's `llama-kv-cache-iswa.cpp`; those for the graph follow its log.
 """
@@ -31,9 +34,9 @@ if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
     from minichat.engine.types import CacheType
 
-# The engine's process without all that: the interpreter, llama.cpp's own tables and a Tekken vocabulary of 131,072
-# tokens in two forms. Measured as VmRSS of a model of 36 MB that had answered: 206 MB.
-PROCESS_BYTES = 160_000_000
+# The engine's process without all that. Measured as VmHWM after a prompt longer than a batch, less the other parts:
+# 34 MB for a vocabulary of 282 tokens, 40 for 4,096, 70 for 32,768 and 187 for 131,072.
+_PROCESS_BYTES, _TOKEN_BYTES = 35_000_000, 1150
 _CELLS = 256  # a cache grows in steps of so many cells
 _F16, _F32 = 2, 4
 _BLOCK = 32  # elements of a block, and its bytes
@@ -72,7 +75,7 @@ class Needed:
     weights: int
     kv_cache: int
     compute: int
-    process: int = PROCESS_BYTES
+    process: int
 
     @property
     def total(self) -> int:
@@ -86,7 +89,17 @@ def default_context(shape: Shape) -> int:
 
 def needed(shape: Shape, weights_bytes: int, ctx: int, cache_type: CacheType = "f16", flash: bool = True) -> Needed:
     """The bytes that a model of this shape and size takes with a context of `ctx` tokens."""
-    return Needed(weights_bytes, kv_cache_bytes(shape, ctx, cache_type), compute_bytes(shape, ctx, flash))
+    cache = kv_cache_bytes(shape, ctx, cache_type)
+    return Needed(weights_bytes, cache, touched_bytes(shape, ctx, flash), process_bytes(shape))
+
+
+def process_bytes(shape: Shape) -> int:
+    """The engine's process with the vocabulary, and nothing else of the model.
+
+    >>> process_bytes(Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768))
+    185732800
+    """
+    return _PROCESS_BYTES + shape.vocab_size * _TOKEN_BYTES
 
 
 def kv_cache_bytes(shape: Shape, ctx: int, cache_type: CacheType = "f16") -> int:
@@ -107,7 +120,7 @@ def kv_cache_bytes(shape: Shape, ctx: int, cache_type: CacheType = "f16") -> int
 
 
 def compute_bytes(shape: Shape, ctx: int, flash: bool = True) -> int:
-    """llama.cpp's compute and output buffers. flash: with flash attention.
+    """llama.cpp's compute and output buffers, as it allocates them. flash: with flash attention.
 
     Held against its log for seven shapes at ten contexts: equal for Mistral Small 2 and 3, Ministral 8B and Mistral 7B;
     its allocator fits greedily, and for Nemo up to 8,192 tokens it takes 46 MB more.
@@ -115,14 +128,24 @@ def compute_bytes(shape: Shape, ctx: int, flash: bool = True) -> int:
     >>> compute_bytes(Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768), 8192)
     289931264
     """
+    logits = min(BATCH, ctx) * (shape.vocab_size + 2 * shape.hidden) * _F32
+    return max(logits, _layer_bytes(shape, ctx, flash)) + shape.vocab_size * _F32
+
+
+def touched_bytes(shape: Shape, ctx: int, flash: bool = True) -> int:
+    """What a chat writes to of these buffers: all but the logits of the tokens that nobody asks for."""
+    return _layer_bytes(shape, ctx, flash) + 2 * shape.vocab_size * _F32
+
+
+def _layer_bytes(shape: Shape, ctx: int, flash: bool) -> int:
+    """The graph's largest moment before the logits."""
     batch = min(BATCH, ctx)
     masks = _cells(ctx) if shape.windowed_layers < shape.n_layers else 0
     masks += _window_cells(shape, ctx) if shape.windowed_layers else 0
-    logits = batch * (shape.vocab_size + 2 * shape.hidden) * _F32
     feed_forward = batch * (3 * shape.feed_forward + 4 * shape.hidden) * _F32 + batch * masks * _F16
     if not flash:
         feed_forward += batch * _cells(ctx) * shape.n_heads * _F32
-    return max(logits, feed_forward) + shape.vocab_size * _F32
+    return feed_forward
 
 
 def shape_of_config(config: ModelConfig) -> Shape:

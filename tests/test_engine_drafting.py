@@ -15,7 +15,7 @@ from program import fails, minichat
 from convert.gguf_file import read_header
 from convert.pipeline import convert
 from minichat import tokenizer as tokenizers
-from minichat.engine import generation, sampler
+from minichat.engine import drafting, generation, sampler
 from minichat.engine.drafting import Draft, open_draft
 from minichat.engine.grammar import constrained
 from minichat.engine.llama import Llama
@@ -140,6 +140,22 @@ def test_a_draft_model_keeps_in_step(rigs: dict[str, Rig]) -> None:
     assert draft.guess(rig.prompt(200), 4) == []
     draft.abort(on=False)
     assert isinstance(draft, Draft)
+
+
+@pytest.mark.parametrize(("on_gpu", "layers"), [(True, -1), (False, 0)])
+def test_a_draft_model_goes_where_it_is_told(
+    rigs: dict[str, Rig], on_gpu: bool, layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[LoadOptions] = []
+
+    def loaded(path: Path, options: LoadOptions) -> Llama:
+        asked.append(options)
+        return Llama(path, options)
+
+    monkeypatch.setattr(drafting, "Llama", loaded)
+    path = rigs["full"].path
+    open_draft(path, LoadOptions(threads=1, gpu_layers=7), read_header(path), on_gpu)
+    assert [options.gpu_layers for options in asked] == [layers]
 
 
 def test_a_draft_model_speaks_for_the_other(rigs: dict[str, Rig]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from convert.gguf_file import GgufHeader, TensorInfo
 from minichat import fit
 from minichat.engine.types import CacheType, LoadOptions
-from minichat.fit import Demand, Device, Parts, Room, choose, longest, parts_of
+from minichat.fit import Demand, Device, Parts, Room, choose, choose_with_draft, longest, parts_of
 from minichat.memory import Shape, kv_cache_bytes, needed
 from quant.errors import FitError
 
@@ -127,6 +128,49 @@ def test_as_many_layers_as_fit_and_that_is_said() -> None:
         assert chosen.demand.at(8192).devices <= free or not chosen.gpu_layers
         assert replace(DEMAND, gpu_layers=chosen.gpu_layers + 1).at(8192).devices > free * 0.95 - 0.3 * GB
         assert f"{chosen.gpu_layers} of 41 layers fit into the {free / GB:.1f} GB that are free on CUDA0" in chosen.note
+
+
+DRAFT = Demand(Shape(20, 2048, 8192, 2 * 8 * 128, 131072, 32768, n_heads=16), Parts(10**8, (50_000_000,) * 20, 10**8))
+
+
+def test_a_draft_model_is_on_the_gpu_where_all_of_the_other_is() -> None:
+    for free in range(GB, 26 * GB, GB):
+        room = Room(60 * GB, (Device("CUDA0", free),))
+        both = choose_with_draft("m", DEMAND, LoadOptions(), room, DRAFT)
+        assert both.demand is not None
+        assert both.gpu_layers == 41 or not both.draft_on_gpu
+        on_device = both.demand.at(8192).devices + both.draft_on_gpu * replace(DRAFT, gpu_layers=21).at(8192).devices
+        assert on_device <= free or both.gpu_layers == 0
+    assert both.draft_on_gpu
+    for options in (LoadOptions(gpu_layers=0), LoadOptions(gpu_layers=40), LoadOptions(device="cpu")):
+        assert not choose_with_draft("m", DEMAND, options, room, DRAFT).draft_on_gpu
+    assert choose_with_draft("m", DEMAND, LoadOptions(gpu_layers=41), room, DRAFT).draft_on_gpu
+
+
+def test_a_draft_model_takes_memory() -> None:
+    for options in (LoadOptions(ctx=32768), LoadOptions()):
+        most = choose("m", DEMAND, options, Room(int(20.5 * GB))).most
+        assert most == 32768 or options.ctx is None
+    with pytest.raises(FitError):
+        choose_with_draft("m", DEMAND, LoadOptions(ctx=32768), Room(int(20.5 * GB)), DRAFT)
+    shorter = choose_with_draft("m", DEMAND, LoadOptions(), Room(int(20.5 * GB)), DRAFT)
+    assert shorter.most < choose("m", DEMAND, LoadOptions(), Room(int(20.5 * GB))).most
+    unified = Room(20 * GB, (Device("MTL0", 20 * GB, is_unified=True),))
+    assert (
+        choose_with_draft("m", DEMAND, LoadOptions(), unified, DRAFT).most
+        < choose("m", DEMAND, LoadOptions(), unified).most
+    )
+
+
+def test_the_parts_of_a_refusal_add_up() -> None:
+    with pytest.raises(FitError) as caught:
+        choose("m", DEMAND, LoadOptions(ctx=32768), Room(18 * GB))
+    told = re.search(
+        r"needs (.*) of memory, (.*) for weights, (.*) for the context and (.*) for buffers;", str(caught.value)
+    )
+    assert told is not None
+    total, *parts = (float(size.split()[0]) * {"GB": 1000, "MB": 1}[size.split()[1]] for size in told.groups())
+    assert sum(parts) == pytest.approx(total, abs=150)  # each is rounded
 
 
 def test_a_small_ram_does_not_matter_where_all_is_on_the_gpu() -> None:

@@ -127,9 +127,9 @@ def test_the_grid_marks_what_fits() -> None:
     assert grid_text(Grid("ministral:8b", MINISTRAL, sizes, available_bytes=13 * GB, disk_free_bytes=10 * GB)) == (
         "ministral:8b: disk, and memory at contexts of so many tokens\n"
         "QUANT      DISK      4,096      8,192     32,768    131,072\n"
-        "q4_K_M   4.9 GB *   6.0 GB *   6.6 GB *  10.2 GB *  13.9 GB\n"
-        "q8_0     8.5 GB *   9.6 GB *  10.2 GB *  13.8 GB    17.5 GB\n"
-        "fp16    16.1 GB    17.1 GB    17.7 GB    21.3 GB    25.0 GB\n"
+        "q4_K_M   4.9 GB *   5.8 GB *   6.4 GB *  10.1 GB *  13.9 GB\n"
+        "q8_0     8.5 GB *   9.4 GB *  10.1 GB *  13.7 GB    17.5 GB\n"
+        "fp16    16.1 GB    17.0 GB    17.6 GB    21.2 GB    25.0 GB\n"
         "* fits into what is free now: 10.0 GB of disk and 13.0 GB of memory\n"
     )
 

@@ -20,6 +20,7 @@ from quant.errors import GgufError
 if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
 
+_ALL_LAYERS = -1  # for llama.cpp
 _SAME = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
 
 
@@ -51,8 +52,8 @@ class Draft:
         self._llama.abort(on)
 
 
-def open_draft(path: Path, options: LoadOptions, target: GgufHeader) -> Draft:
-    """The draft model for the model of this header, on the same devices.
+def open_draft(path: Path, options: LoadOptions, target: GgufHeader, on_gpu: bool = False) -> Draft:
+    """The draft model for the model of this header. on_gpu: with all of its layers there; else it has none there.
 
     Raises GgufError for a file that is none, or whose vocabulary is another.
     """
@@ -68,7 +69,8 @@ def open_draft(path: Path, options: LoadOptions, target: GgufHeader) -> Draft:
         )
     trained = theirs.get(f"{theirs.get('general.architecture')}.context_length")
     ctx = min(options.ctx or DEFAULT_CTX, trained if isinstance(trained, int) and trained > 0 else DEFAULT_CTX)
-    llama = Llama(path, LoadOptions(ctx=ctx, threads=options.threads, device=options.device))
+    layers = _ALL_LAYERS if on_gpu else 0
+    llama = Llama(path, LoadOptions(ctx=ctx, threads=options.threads, device=options.device, gpu_layers=layers))
     if not llama.can_take_back:
         raise GgufError(f"{path} cannot draft: what it has read cannot be taken back; take a model of another kind")
     return Draft(llama)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minichat.engine import binding, devices
-from minichat.fit import Demand, Fit, Room, choose, parts_of
+from minichat.fit import Demand, Fit, Room, choose, choose_with_draft, parts_of
 from minichat.machine import available_bytes
-from minichat.memory import default_context, needed, shape_of_header
+from minichat.memory import shape_of_header
 from quant.errors import GgufError
 
 if TYPE_CHECKING:
@@ -33,20 +33,25 @@ def fit_for(name: str, header: GgufHeader, options: LoadOptions) -> Fit | None:
         flash=options.flash_attention != "off",
     )
     ram = available_bytes()
-    room = Room(ram - _of_the_draft(options) if ram is not None else None, tuple(devices.gpus(binding.load())))
-    return choose(name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…", demand, options, room)
+    room = Room(ram, tuple(devices.gpus(binding.load())))
+    name = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
+    draft = _draft(options)
+    return (
+        choose(name, demand, options, room) if draft is None else choose_with_draft(name, demand, options, room, draft)
+    )
 
 
-def _of_the_draft(options: LoadOptions) -> int:
-    """What the model that guesses ahead takes; 0 where that cannot be told: whoever loads it says why."""
+def _draft(options: LoadOptions) -> Demand | None:
+    """What the model that guesses ahead takes; None where that cannot be told: whoever loads it says why."""
     from convert.gguf_file import read_header
 
-    if options.draft is None:
-        return 0
+    if options.draft is None or not options.speculation:
+        return None
     try:
         header = read_header(Path(options.draft))
     except GgufError:
-        return 0
-    shape, weights_bytes = shape_of_header(header), sum(tensor.nbytes for tensor in header.tensors)
-    need = needed(shape, weights_bytes, options.ctx or default_context(shape)) if shape is not None else None
-    return need.total - need.process if need is not None else weights_bytes
+        return None
+    shape = shape_of_header(header)
+    if shape is None or shape.n_layers > len(header.tensors):
+        return None
+    return Demand(shape, parts_of(header, shape.n_layers))
