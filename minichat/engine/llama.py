@@ -76,6 +76,7 @@ class Llama:
         self._reuse = Reuse(self, c.llama_model_n_swa(self._model), self._is_recurrent(), BATCH)
         self.threads = options.threads or physical_cores()
         self.ctx = self.opened = self._most = 0
+        self._open: Any = None  # llama.cpp's handle of the context
         if not options.vocab_only:
             self._open_context()
 
@@ -108,7 +109,7 @@ class Llama:
     def _open_context(self) -> None:
         ctx, fit = self._options.ctx, self._fit
         if ctx is not None and ctx > self.ctx_train > 0:
-            raise UsageError(f"--ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
+            raise UsageError(f"--ctx {ctx}: this model was trained for at most {self.ctx_train:,} tokens")
         if self._options.cache_type != "f16" and self._options.flash_attention == "off":
             raise UsageError(f"--cache-type {self._options.cache_type} needs flash attention: let it be auto or on")
         start = fit.start if fit else ctx or min(self.ctx_train or DEFAULT_CTX, DEFAULT_CTX)
@@ -133,16 +134,29 @@ class Llama:
         # true for "1", without ever waiting for Python's lock.
         params.abort_callback = ctypes.cast(ctypes.CDLL(None).atoi, c.ggml_abort_callback)
         params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
-        self._context = c.llama_init_from_model(self._model, params)
-        if not self._context:
+        self._open = c.llama_init_from_model(self._model, params)
+        if not self._open:
             if options.cache_type != "f16" and re.search("flash|quantized|block size", why := self._last_log(), re.I):
                 raise UsageError(f"--cache-type {options.cache_type} does not go with this model: {why}")
             raise EngineError(
                 f"no room for a context of {n_ctx} tokens: {self._last_log()} (a smaller --ctx needs less)"
             )
-        self._memory = c.llama_get_memory(self._context)
         # llama.cpp rounds a context up; the number that was asked for is the one that holds.
-        self.opened = min(n_ctx, int(c.llama_n_ctx(self._context)))
+        self.opened = min(n_ctx, int(c.llama_n_ctx(self._open)))
+
+    @property
+    def _context(self) -> Any:
+        """The context; a short, empty one where it was lost as it grew. EngineError if there is no room for that."""
+        self._open_again()
+        return self._open
+
+    def _open_again(self) -> None:
+        if not self._open:
+            self._new_context(min(START_CTX, self._most))
+
+    @property
+    def _memory(self) -> Any:
+        return self._c.llama_get_memory(self._context)
 
     # Its growth.
 
@@ -152,6 +166,7 @@ class Llama:
         What it held it holds then, but for the logits.
         """
         wanted = min(tokens, self._most)
+        self._open_again()
         if wanted > self.opened:
             doubled = growth.next_size(self.opened, wanted, self._most)
             if len(self._reuse.shelf) and not self._can_grow(self.opened, doubled):
@@ -170,7 +185,8 @@ class Llama:
         was.
         """
         if ctx > self.ctx_train > 0:
-            raise UsageError(f"ctx {ctx}: this model was trained for at most {self.ctx_train} tokens")
+            raise UsageError(f"ctx {ctx}: this model was trained for at most {self.ctx_train:,} tokens")
+        self._open_again()
         if ctx > self.opened:
             there_is = self._growth(self.opened)
             if there_is is not None and len(self._reuse.shelf) and not there_is.is_room(ctx):
@@ -205,17 +221,25 @@ class Llama:
     def _grow(self, n_ctx: int) -> bool:
         """Changes the context for one of `n_ctx` tokens. EngineError if what it held was lost on the way."""
         before, carried = self.opened, growth.Carried(self._c, self._context) if self.cached else None
-        self._c.llama_free(self._context)
+        self._close_context()
         grown = True
         try:
             self._new_context(n_ctx)
-        except EngineError:
-            self._new_context(before)
+        except (EngineError, UsageError):
             grown = False
+            try:
+                self._new_context(before)
+            except (EngineError, UsageError) as error:
+                self.cached.clear()
+                raise EngineError(f"the context was lost when it grew: {error}") from error
         if carried is not None and not carried.put(self._context):
             self.clear()
             raise EngineError("the KV cache was lost when the context grew; ask again")
         return grown
+
+    def _close_context(self) -> None:
+        self._c.llama_free(self._context)
+        self._open, self.opened = None, 0
 
     def _is_recurrent(self) -> bool:
         """Whether some layers keep a state of the last token only."""
