@@ -17,7 +17,7 @@ from convert.gguf_writer import strings
 from minichat.choices import Choices
 from minichat.conversation import Conversation
 from minichat.engine.client import Engine
-from minichat.engine.types import LoadOptions, ModelInfo, Sampling, Stats
+from minichat.engine.types import LoadOptions, ModelInfo, Sampling, Stats, stamp_of
 from minichat.manifest import Manifest
 from minichat.models import Model
 from minichat.parameters import PARAMETERS
@@ -475,6 +475,25 @@ def test_a_model_that_is_to_be_loaded_in_another_way_is_loaded_anew() -> None:
 
 
 @pytest.mark.usefixtures("roomy")
+def test_a_file_that_was_replaced_meanwhile_is_loaded_anew(tmp_path: Path) -> None:
+    file, log = tmp_path / "first.gguf", list[str]()
+    file.write_bytes(b"old")
+    chat = there_and_back(log, Model("first", file))
+    assert chat.info is not None
+    chat.choices, chat.info = (
+        replace(chat.choices, model=Model("first", file)),
+        replace(chat.info, stamp=stamp_of(file)),
+    )
+    say(chat, "/model second", "/model first")
+    assert log == ["+first None", "+second 2048"]
+    say(chat, "/model second")
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "new").replace(file)
+    say(chat, "/model first")
+    assert sorted(log[2:]) == ["+first None", "-first None"]
+
+
+@pytest.mark.usefixtures("roomy")
 def test_a_longer_context_has_the_memory_of_the_model_that_is_kept() -> None:
     log: list[str] = []
     chat = there_and_back(log)
@@ -538,6 +557,8 @@ def test_completion_knows_names_and_words(tmp_path: Path) -> None:
     assert words("set", "Te") == ["temperature", "template"]
     assert "top-k" in words("set", "")
     assert "plain" not in words("set", "")
+    assert words("set", "ctx ") == [*words("set", "ctx A"), "ctx default"] == ["ctx auto", "ctx default"]
+    assert words("set", "gpu-layers a") == ["gpu-layers auto"]
     assert words("show", "pl") == ["plain"]
     assert words("set", "keys ") == ["keys emacs", "keys vi", "keys default"]
     assert words("set", "keys  v") == ["keys vi"]

@@ -6,7 +6,10 @@ Everything here also crosses the pipe as JSON: `dataclasses.asdict` one way, `T(
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Device = Literal["auto", "cpu", "gpu"]
 CacheType = Literal["f16", "q8_0", "q4_0"]
@@ -68,6 +71,7 @@ class ModelInfo:
     template_why: what that was told from, one line.
     bos: the name of the control token that the file wants before a prompt; None if it wants none.
     fit: what was chosen because memory is short, in one line; "" if nothing had to give way.
+    stamp: `stamp_of` the file when it was loaded.
     """
 
     name: str
@@ -84,6 +88,25 @@ class ModelInfo:
     gpu_layers: int
     bos: str | None = None
     fit: str = ""
+    stamp: str = ""
+
+    def remarks(self, asked: LoadOptions) -> list[str]:
+        """What is less than could be expected of how the model was loaded, a line each."""
+        lines = [self.fit] if self.fit else []
+        if asked.gpu_layers and asked.device != "cpu" and not self.gpu_layers:
+            lines.append(
+                f"--gpu-layers {asked.gpu_layers} without effect: llama.cpp has no GPU here (`minichat doctor`)"
+            )
+        return lines
+
+
+def stamp_of(path: Path) -> str:
+    """What tells a file from one that took its place: size, time and number; "" where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,10 @@ class Worker:
         from minichat.engine.fitting import fit_for
         from minichat.engine.llama import Llama
         from minichat.engine.soundness import read_sound_header
+        from minichat.engine.types import stamp_of
 
         path, options = Path(line["path"]), LoadOptions(**line["options"])
+        stamp = stamp_of(path)  # before the file is read: one that is replaced meanwhile has another
         header = read_sound_header(path)
         self._metadata = header.metadata
         template = header.metadata.get("minichat.template")
@@ -170,7 +172,7 @@ class Worker:
             if options.draft is not None:
                 from minichat.engine.drafting import open_draft
 
-                self._draft = open_draft(Path(options.draft), options, header)
+                self._draft = open_draft(Path(options.draft), options, header, fit is not None and fit.draft_on_gpu)
                 llama.take_log()
             most = SIZES[-1] if llama.gpu_layers else EXACT
             self._speculation = Speculation(llama.ends, self._draft, most)
@@ -189,6 +191,7 @@ class Worker:
             gpu_layers=llama.gpu_layers,
             bos=_bos(llama, self._tokenizer),
             fit=fit.note if fit else "",
+            stamp=stamp,
         )
         self._send({"id": request, "event": "done", "info": asdict(info)})
 

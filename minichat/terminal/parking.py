@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from minichat.engine.types import stamp_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -54,9 +56,10 @@ def give_way(chat: Chat, in_use: ModelInfo | None, available: Callable[[], int |
 
 
 def take(chat: Chat, path: Path, load: LoadOptions) -> Parked | None:
-    """The engine that was kept, if it has this file loaded in this way; any other one is ended."""
+    """The engine that was kept, if it has this file, as it is now, loaded in this way; any other one is ended."""
     parked = chat.parked
-    if parked is None or parked.path != path or parked.load != load or parked.engine.has_died():
+    is_same = parked is not None and (parked.path, parked.load, parked.info.stamp) == (path, load, stamp_of(path))
+    if parked is None or not is_same or parked.engine.has_died():
         close(chat)
         return None
     chat.parked = None
