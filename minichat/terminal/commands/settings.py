@@ -166,8 +166,9 @@ def _set_words(chat: Chat, typed: str) -> Iterable[str]:
     found = PARAMETERS.get(name.lower())
     if found is None or not found.in_chat:
         return []
-    words = _formats(chat, value.lstrip()) if found.kind == "form" else _starting(value.lstrip(), found.choices)
-    return [f"{name} {word}" for word in (*words, *_starting(value.lstrip(), [_DEFAULT]))]
+    value, known = value.lstrip(), (*found.choices, *([found.word] if found.word else []))
+    words = _formats(chat, value) if found.kind == "form" else _starting(value, known)
+    return [f"{name} {word}" for word in (*words, *_starting(value, [_DEFAULT]))]
 
 
 def _names(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
