@@ -142,8 +142,8 @@ def begin(engine: Engine, model: Model, info: ModelInfo, options: RunOptions) ->
             say(line, "dim", stream=sys.stderr)
     if (remark := describe_choice(conversation.template, info, in_chat=False)) is not None:
         say(remark, "dim", stream=sys.stderr)
-    if info.fit and is_terminal(sys.stderr):
-        say(f"({info.fit})", "dim", stream=sys.stderr)
+    for line in info.remarks(options.load) if is_terminal(sys.stderr) else []:
+        say(f"({line})", "dim", stream=sys.stderr)
     return conversation
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import gguf_samples
 import pytest
 from program import MINICHAT, fails, minichat, start
+from pseudo_terminal import Tty
 
 from convert import gguf_writer as w
 from minichat import inputs
@@ -77,6 +78,20 @@ def test_stats_go_to_standard_error(small_gguf: Path) -> None:
     done = minichat("run", small_gguf, "hello", "--max-tokens", "5", "--stats")
     assert "answer 5 tokens" in done.stderr
     assert "tokens" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--stats"], "--stats is for"),
+        (["--json"], "--json is for"),
+        (["--json", "--stats"], "--json and --stats are for"),
+    ],
+)
+def test_a_chat_is_no_answer_to_count(options: list[str], says: str) -> None:
+    with Tty("run", "demo", *options) as tty:
+        assert tty.end() == 2
+        assert tty.text().startswith(f"minichat: {says} one answer")
 
 
 @pytest.mark.parametrize(

@@ -160,8 +160,13 @@ def test_a_session_goes_on_with_its_own_model_and_system_prompt(
     )
     monkeypatch.chdir(tmp_path)
     kept = Sessions(home / "minichat" / "sessions")
-    for name, options, system in (("own", (), "Mine."), ("none", (), None), ("own", ("--as", "you"), "Yours.")):
-        done = minichat("run", "and now", "--session", name, *options, *short)
+    for prompt, name, options, system in (
+        ("and now", "own", (), "Mine."),
+        ("now?", "none", (), None),
+        ("Now", "own", ("--as", "you"), "Yours."),
+    ):
+        done = minichat("run", prompt, "--session", name, *options, *short)
         assert (done.returncode, done.stderr) == (0, "")
         assert kept.read(name).system == system
+        assert kept.read(name).messages[-2].text == prompt
     assert len(kept.read("own").messages) == 6

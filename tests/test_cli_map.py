@@ -522,6 +522,13 @@ def test_settings_count_here_too(small_gguf: Path, home: Path) -> None:
     done = minichat("map", "Say {line}!", "--as", "odd", "--json", stdin=b"hello\n")
     found = json.loads(done.stdout)
     assert (found["stats"]["answer_tokens"], found["seed"]) == (2, 7)
+    fails(3, "no model 'nothing'", "map", "nothing", "Say {line}!", stdin=b"x\n")  # which is not left out, but wrong
+    fails(2, "no model name", "map", "no name", "Say {line}!", stdin=b"x\n")
+
+
+def test_model_may_be_left_out_and_the_prompt_may_not() -> None:
+    assert "required" not in minichat("map", "--help").stdout
+    fails(2, "no prompt: put one in quotes behind MODEL", "map", stdin=b"x\n")
 
 
 # Progress.

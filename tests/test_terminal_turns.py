@@ -132,6 +132,7 @@ def test_an_answer_is_lengthened_where_it_ended(screen: Screen) -> None:
 def test_an_answer_that_was_stopped_is_marked_and_one_that_was_lengthened_to_its_end_is_not(screen: Screen) -> None:
     chat = chat_with(FakeEngine(["One", interrupt, "two"], [" two"]))
     type_into(screen, chat, f"Count{ENTER}/stats{ENTER}{CTRL_D}")
+    assert "after 0.10 s; answer 3 tokens at 4.0/s" in screen.text()
     assert chat.conversation.messages[-1].cut
     chat.engine.closed = False  # type: ignore[attr-defined]
     type_into(screen, chat, f"/continue{ENTER}{CTRL_D}")

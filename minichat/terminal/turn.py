@@ -98,8 +98,8 @@ def ready(chat: Chat) -> ModelInfo:
         check_call_tokens(conversation.template, chat.engine)
     if chat.info is None and (choice := describe_choice(conversation.template, info, in_chat=True)) is not None:
         say(choice, "dim")
-    if chat.info is None and info.fit:
-        say(f"({info.fit})", "dim")
+    for remark in info.remarks(chat.load) if chat.info is None else []:
+        say(f"({remark})", "dim")
     chat.info = info
     return info
 
