@@ -229,7 +229,7 @@ def test_vocab_only_does_not_generate(small_gguf: Path) -> None:
 
 
 def test_a_context_beyond_the_model_is_refused(small_gguf: Path) -> None:
-    with Engine(small_gguf, LoadOptions(ctx=40000)) as engine, pytest.raises(UsageError, match="32768"):
+    with Engine(small_gguf, LoadOptions(ctx=40000)) as engine, pytest.raises(UsageError, match="32,768"):
         engine.wait_loaded()
 
 

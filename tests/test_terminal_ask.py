@@ -40,7 +40,7 @@ def test_keys_typed_before_the_terminal_gives_lines(person: int, keys: bytes, li
 def test_a_line_typed_half_before_and_half_behind(person: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with echo_off():
         os.write(person, b"ye")
-        monkeypatch.setattr("minichat.terminal.ask.is_terminal", lambda _: not os.write(person, b"s\r") or True)
+        monkeypatch.setattr("minichat.terminal.ask.os.isatty", lambda _: not os.write(person, b"s\r") or True)
         assert read_line(StringIO()) == "yes"
 
 

@@ -41,9 +41,10 @@ def read_line(stream: IO[str], limit: int = _MAX_ANSWER) -> str | None:
 def _typed_as_keys(limit: int) -> bytes:
     """What was typed when the terminal still gave keys: it can be had at once. Enter was no end of a line then."""
     try:
-        if not is_terminal(sys.stdin) or not select.select([sys.stdin], [], [], 0)[0]:
+        keys = sys.stdin.fileno()
+        if not os.isatty(keys) or not select.select([keys], [], [], 0)[0]:
             return b""
-        typed = os.read(sys.stdin.fileno(), limit).replace(b"\r", b"\n")
+        typed = os.read(keys, limit).replace(b"\r", b"\n")
     except (OSError, ValueError):  # no file, or Windows
         return b""
     if not typed:
