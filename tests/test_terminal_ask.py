@@ -33,7 +33,9 @@ def test_keys_typed_before_the_terminal_gives_lines(person: int, keys: bytes, li
     with echo_off():
         before = termios.tcgetattr(sys.stdin.fileno())
         os.write(person, keys)
-        assert read_line(StringIO()) == line
+        shown = StringIO()
+        assert read_line(shown, "Sure? ") == line
+        assert shown.getvalue().startswith(f"Sure? {line or ''}")
         assert termios.tcgetattr(sys.stdin.fileno()) == before
 
 
@@ -41,9 +43,9 @@ def test_a_line_typed_half_before_and_half_behind(person: int, monkeypatch: pyte
     with echo_off():
         os.write(person, b"ye")
         monkeypatch.setattr("minichat.terminal.ask.os.isatty", lambda _: not os.write(person, b"s\r") or True)
-        assert read_line(StringIO()) == "yes"
+        assert read_line(StringIO(), "Sure? ") == "yes"
 
 
 def test_a_line_at_leisure(person: int) -> None:
     os.write(person, b"no\r")
-    assert read_line(StringIO()) == "no"
+    assert read_line(StringIO(), "Sure? ") == "no"

@@ -79,8 +79,7 @@ class Agreement:
         drop_typed_ahead()  # a key that was meant for something else must not agree
         answer = None
         while answer is None:
-            write(self._stream, "Run it? [y]es, [a]lways, [N]o, ne[v]er: ")
-            line = read_line(self._stream)
+            line = read_line(self._stream, "Run it? [y]es, [a]lways, [N]o, ne[v]er: ")
             answer = "no" if line is None else _ANSWERS.get(line.strip().lower())
         if answer in ("always", "never"):
             self._decided[name] = answer == "always"
@@ -96,8 +95,8 @@ class Agreement:
         """What the person says that a call came to which nothing here can run: one line, maybe empty; None: nothing."""
         self.show(call.name, call.arguments)
         drop_typed_ahead()
-        write(self._stream, "Nothing here runs it. What it would answer (Ctrl-D: nothing): ")
-        return read_line(self._stream, _MAX_RESULT)
+        question = "Nothing here runs it. What it would answer (Ctrl-D: nothing): "
+        return read_line(self._stream, question, _MAX_RESULT)
 
 
 def _in_words(command: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from minichat.terminal.output import is_terminal, write
 from minichat.terminal.sanitize import clean_line
 
 _MAX_ANSWER = 100  # characters
-_CTRL_D = "\x04"
+_ENDS = "\n\x04"  # Enter; Ctrl-D
 
 
 def can_ask(stream: IO[str] | None = None) -> bool:
@@ -20,15 +20,16 @@ def can_ask(stream: IO[str] | None = None) -> bool:
     return is_terminal(sys.stdin) and is_terminal(stream or sys.stderr)
 
 
-def read_line(stream: IO[str], limit: int = _MAX_ANSWER) -> str | None:
+def read_line(stream: IO[str], question: str, limit: int = _MAX_ANSWER) -> str | None:
     """The line that a person types behind a question on `stream`; None at the end of the input (Ctrl-D).
 
     limit: characters; a longer line is no answer either. What is no text is an empty line.
     """
     try:
-        with echo_on():
-            line = _typed_as_keys(limit).decode()
-            if not line.endswith(("\n", _CTRL_D)):
+        with echo_on() as gave_keys:  # before the question is there: nobody is quicker than that
+            line = _typed_as_keys(limit).decode(errors="ignore") if gave_keys else ""
+            write(stream, question + clean_line(line.rstrip(_ENDS)) + "\n" * line.endswith("\n"))
+            if not line.endswith(tuple(_ENDS)):
                 line += sys.stdin.readline(limit)
     except UnicodeDecodeError:
         return ""
@@ -48,15 +49,14 @@ def _typed_as_keys(limit: int) -> bytes:
     except (OSError, ValueError):  # no file, or Windows
         return b""
     if not typed:
-        return _CTRL_D.encode()
-    end = next((n for n, key in enumerate(typed) if key in b"\n" + _CTRL_D.encode()), len(typed))
+        return b"\x04"
+    end = next((n for n, key in enumerate(typed) if key in _ENDS.encode()), len(typed))
     return typed[: end + 1]
 
 
 def says_yes(question: str, *, default: bool = False) -> bool:
     """Whether the answer is yes. Enter alone means `default`; the end of the input (Ctrl-D) means no."""
-    write(sys.stderr, f"{clean_line(question)} {'[Y/n]' if default else '[y/N]'} ")
-    answer = read_line(sys.stderr)
+    answer = read_line(sys.stderr, f"{clean_line(question)} {'[Y/n]' if default else '[y/N]'} ")
     if answer is None:
         return False
     return answer.strip().lower() in ("y", "yes") or (default and not answer.strip())

@@ -20,28 +20,28 @@ def echo_off() -> Iterator[None]:
 
 
 @contextmanager
-def echo_on() -> Iterator[None]:
-    """Inside, the terminal gives lines and shows what is typed, also within `echo_off`."""
-    with _set(is_on=True):
-        yield
+def echo_on() -> Iterator[bool]:
+    """Inside, the terminal gives lines and shows what is typed, also within `echo_off`. True if it did not before."""
+    with _set(is_on=True) as is_changed:
+        yield is_changed
 
 
 @contextmanager
-def _set(is_on: bool) -> Iterator[None]:
+def _set(is_on: bool) -> Iterator[bool]:
     try:
         import termios
 
         number = sys.stdin.fileno()
         before = termios.tcgetattr(number)
     except (ImportError, OSError, ValueError, termios.error):
-        yield
+        yield False
         return
     wanted = list(before)
     for which, flags in ((0, termios.ICRNL), (3, termios.ECHO | termios.ICANON)):
         wanted[which] = wanted[which] | flags if is_on else wanted[which] & ~flags
     termios.tcsetattr(number, termios.TCSANOW, wanted)
     try:
-        yield
+        yield wanted != before
     finally:
         with suppress(termios.error):  # the window was closed
             termios.tcsetattr(number, termios.TCSANOW, before)

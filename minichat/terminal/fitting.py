@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from minichat.conversation import EMBEDDED
 from minichat.template.messages import Message
 from minichat.terminal.ask import drop_typed_ahead, read_line
-from minichat.terminal.output import print_error, say, write
+from minichat.terminal.output import print_error, say
 from quant.errors import ContextError, DataError, UsageError
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def _choice(offers: dict[str, str]) -> str:
     for key, offer in (offers | {"n": "send nothing"}).items():
         say(f"  {key}  {offer}", hanging=5)
     for _ in range(_TRIES):
-        write(sys.stdout, f"Which one? [{'/'.join([*offers, 'N'])}] ")
-        line = read_line(sys.stdout)
+        line = read_line(sys.stdout, f"Which one? [{'/'.join([*offers, 'N'])}] ")
         answer = "n" if line is None else line.strip().lower()
         if answer in ("", "n", "no"):
             return "n"
