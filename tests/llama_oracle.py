@@ -19,7 +19,7 @@ def quantize(source: Path, destination: Path, file_type: int) -> bool:
     """llama_model_quantize; whether it succeeded."""
     llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype, params.nthread = file_type, 2
+    params.ftype, params.nthread = file_type, 1  # the bytes do not depend on it, and it failed once with two
     return llama_cpp.llama_model_quantize(str(source).encode(), str(destination).encode(), ctypes.byref(params)) == 0
 
 
