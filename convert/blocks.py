@@ -1,7 +1,7 @@
 """The bytes of a checkpoint's rows to the blocks of a GGUF tensor: the work of the pool's threads."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ class Made:
 
 
 class Maker:
-    """Makes blocks, on any number of threads. `search`: see `quant.kernels`; `measure`: compare with the source.
+    """Makes blocks, on any number of threads, of tensors of these `kinds`, by name. `search`: see `quant.kernels`;
+    `measure`: compare with the source.
 
     UsageError for a search that there is not, or that is of no use here.
     """
@@ -37,15 +38,15 @@ class Maker:
     def __init__(
         self,
         tensors: Sequence[PlannedTensor | ConstantTensor],
-        kinds: Sequence[QuantType],
+        kinds: Mapping[str, QuantType],
         search: str,
         measure: bool,
     ) -> None:
-        self._kinds = {tensor.name: kind for tensor, kind in zip(tensors, kinds, strict=True)}
+        self._kinds = kinds
         self.measures = measure
-        if search == "fine" and all(kind.name != "q4_K" for kind in kinds):
+        if search == "fine" and all(kind.name != "q4_K" for kind in kinds.values()):
             raise UsageError("the fine search is for q4_K, and nothing of this becomes that: leave --search out")
-        of_compiled = [t for t, kind in zip(tensors, kinds, strict=True) if kind.name in _COMPILED]
+        of_compiled = [tensor for tensor in tensors if kinds[tensor.name].name in _COMPILED]
         n_weights = sum(math.prod(tensor.shape) for tensor in of_compiled)
         self._quantizer = make_quantizer(n_weights, search)
         is_slow = n_weights >= _WORTH_A_HINT and not fast_kernels_installed()

@@ -25,6 +25,7 @@ DESCRIPTIONS = (
     "config.json",
     "params.json",
     "generation_config.json",
+    "preprocessor_config.json",
     f"{HUB}.index.json",
     f"{NATIVE}.index.json",
 )

@@ -14,9 +14,21 @@ from convert.windows import EVERYTHING, Attention, attention
 from quant.errors import CheckpointError
 
 ARCHITECTURES = ("MistralForCausalLM", "MinistralForCausalLM")
-MULTIMODAL = ("Mistral3ForConditionalGeneration",)
-_BY_TYPE = {"mistral": ARCHITECTURES[0], "ministral": ARCHITECTURES[1], "mistral3": MULTIMODAL[0]}
+MERGING = ("Mistral3ForConditionalGeneration",)  # models that see, with a merger of patches
+MULTIMODAL = (*MERGING, "LlavaForConditionalGeneration")
+_BY_TYPE = {
+    "mistral": ARCHITECTURES[0],
+    "ministral": ARCHITECTURES[1],
+    "mistral3": MULTIMODAL[0],
+    "llava": MULTIMODAL[1],
+}
 _TEXT_MODELS = ("mistral", "ministral", None)
+# transformers leaves out of a text_config what is MistralConfig's default.
+_DEFAULTS = {
+    "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "vocab_size": 32000, "max_position_embeddings": 131072, "rms_norm_eps": 1e-6,
+    "rope_theta": 1e4,
+}  # fmt: skip
 MAX_LAYERS = 512  # llama.cpp's bound
 _DEFAULT_WINDOW = 4096  # of transformers' MistralConfig and MinistralConfig
 
@@ -121,9 +133,13 @@ def _text(fields: Fields) -> Fields:
         raise CheckpointError("config.json names no architecture: fetch it again, or add `architectures`")
     if name in MULTIMODAL:
         text = fields.inside("text_config")
-        if text.get("model_type") not in _TEXT_MODELS:
+        if not text.values:
+            raise CheckpointError("config.json: text_config is missing: fetch it again")
+        if text.get("model_type") not in (
+            _TEXT_MODELS if name in MERGING else _TEXT_MODELS[:1]
+        ):  # LLaVA's own is Llama
             raise CheckpointError(f"config.json: the text model {shown(text.get('model_type'))} is unknown")
-        fields = text
+        fields = Fields(text.file, _DEFAULTS | dict(text.values))
     elif name not in ARCHITECTURES:
         known = ", ".join((*ARCHITECTURES, *MULTIMODAL))
         raise CheckpointError(f"the architecture {shown(name)} is unknown: minichat converts {known}")

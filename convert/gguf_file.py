@@ -44,13 +44,14 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """`elements`: of the keys that are arrays, the number of their elements' type."""
+    """`kinds`: the number of each key's type. `elements`: of the keys that are arrays, that of their elements'."""
 
     metadata: dict[str, Any]
     tensors: list[TensorInfo]
     data_offset: int
     file_bytes: int
     elements: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
 
     @property
     def weights(self) -> list[TensorInfo]:
@@ -117,7 +118,7 @@ def _parse(cursor: Cursor) -> GgufHeader:
     tensors = [_tensor(cursor, alignment) for _ in range(n_tensors)]
     data_offset = padded(cursor.place, alignment)
     _check_places(tensors, cursor.file_bytes - data_offset)
-    return GgufHeader(metadata, tensors, data_offset, cursor.file_bytes, cursor.elements)
+    return GgufHeader(metadata, tensors, data_offset, cursor.file_bytes, cursor.elements, cursor.kinds)
 
 
 def _tensor(cursor: Cursor, alignment: int) -> TensorInfo:

@@ -45,6 +45,7 @@ class Cursor:
         self.key = ""  # whose value is being read
         self.lengths: dict[str, int] = {}  # of the arrays so far
         self.elements: dict[str, int] = {}  # their types, by number
+        self.kinds: dict[str, int] = {}  # the types of all values so far
         self._elements_left = _MAX_ELEMENTS
 
     def ensure(self, n_bytes: int) -> bytes:
@@ -109,7 +110,8 @@ def read_keys(cursor: Cursor, n_keys: int, metadata: dict[str, Any]) -> None:
         cursor.key = key = cursor.name("key")
         if key in metadata:
             raise BadHeaderError(f"the key {key!r} stands in it twice")
-        metadata[key] = _value(cursor, cursor.number("I"))
+        cursor.kinds[key] = kind = cursor.number("I")
+        metadata[key] = _value(cursor, kind)
 
 
 def _value(cursor: Cursor, kind: int) -> Any:

@@ -156,6 +156,11 @@ class Writer:
         self._hash, self.written = digest.copy(), written
         self._file.seek(written)
 
+    @property
+    def tensors(self) -> list[str]:
+        """The names of the layout's tensors."""
+        return [tensor.name for tensor in self._layout.tensors]
+
     def append(self, data: memoryview) -> None:
         """The next bytes of the tensor that is being written."""
         tensor = self._layout.tensors[self._place]

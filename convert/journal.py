@@ -1,16 +1,16 @@
 """How far an unfinished conversion is, on disk: a line for each mark, none of which is believed without its check.
 
     3f0c...9a {"work": "5b21..."}
-    91b2...07 {"at": [0, 1179648], "written": 331776, "sha256": "77d0...", "state": "c3ab..."}
-    e07a...55 {"at": [1, 0], "written": 662016, "sha256": "0a9f...", "digest": "41c7..."}
-    ...       {"made": "d1e2..."}
+    91b2...07 {"at": [0, 1179648], "written": [331776], "sha256": ["77d0..."], "state": "c3ab..."}
+    e07a...55 {"at": [1, 0], "written": [662016], "sha256": ["0a9f..."], "digest": "41c7..."}
+    ...       {"made": ["d1e2..."]}
 
-    at        (number of the file of weights, offset): what is before it was read, and became the output's first
-              `written` bytes, whose `sha256` this is (with the header as it was planned)
+    at        (number of the file of weights, offset): what is before it was read, and became the first `written` bytes
+              of each output, whose `sha256` these are (with the headers as they were planned)
     state     of the hash of the file that `at` is in (`convert.sha256`); none at its beginning
     digest    at a file's beginning: the sha256 of the file before it
     sums      what was measured of tensors so far: {name: [squared error, squared size]}
-    made      the sha256 of the whole output, once it is synced
+    made      the sha256 of each whole output, once all are synced
 
 A check is half a SHA-256 of the line and of the check before it: a line counts if it and all before it are as they were
 written. So a journal may end anywhere, and hold anything; nothing is synced here.
@@ -21,7 +21,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,8 +36,8 @@ class Mark:
     """A point between two pieces of a conversion; see the module."""
 
     at: tuple[int, int]
-    written: int
-    sha256: str
+    written: tuple[int, ...]
+    sha256: tuple[str, ...]
     state: bytes = b""
     digest: str = ""
     sums: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Journal:
 
     def __init__(self, path: Path, work: str) -> None:
         self.marks: list[Mark] = []
-        self.made: str | None = None
+        self.made: tuple[str, ...] | None = None
         self._ends: list[tuple[tuple[int, int], int, str]] = []  # (at, the line's end, its check) of each mark
         self._begin = (0, "")  # end and check of the first line
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
@@ -73,9 +73,9 @@ class Journal:
         entry |= {"sums": mark.sums} if mark.sums else {}
         self._ends.append((mark.at, *self._write(entry)))
 
-    def append_made(self, sha256: str) -> None:
+    def append_made(self, sha256: Sequence[str]) -> None:
         """The end of the work. Nothing follows it."""
-        self._write({"made": sha256})
+        self._write({"made": list(sha256)})
 
     def cut(self, at: tuple[int, int]) -> None:
         """Forget all marks that are after `at`, and the end."""
@@ -112,10 +112,10 @@ class Journal:
         with contextlib.suppress(KeyError, TypeError, ValueError):
             for entry, end, check in lines:
                 if "made" in entry:
-                    self.made = str(entry["made"])
+                    self.made = tuple(map(str, entry["made"]))
                     break
                 mark = _mark(entry)
-                if self.marks and (mark.at, mark.written) <= (self.marks[-1].at, self.marks[-1].written):
+                if self.marks and not _follows(mark, self.marks[-1]):
                     break
                 self.marks.append(mark)
                 self._ends.append((mark.at, end, check))
@@ -140,11 +140,15 @@ def _check(before: str, text: bytes) -> str:
     return hashlib.sha256(before.encode() + text).hexdigest()[:_CHECK_DIGITS]
 
 
+def _follows(mark: Mark, before: Mark) -> bool:
+    grown = all(now >= then for now, then in zip(mark.written, before.written, strict=True))
+    return grown and (mark.at, mark.written) > (before.at, before.written)
+
+
 def _mark(entry: Any) -> Mark:
     """KeyError, TypeError or ValueError for what is none."""
     number, offset = entry["at"]
     sums = {name: (float(error), float(size)) for name, (error, size) in entry.get("sums", {}).items()}
     state = bytes.fromhex(entry.get("state", ""))
-    return Mark(
-        (int(number), int(offset)), int(entry["written"]), entry["sha256"], state, entry.get("digest", ""), sums
-    )
+    written, sha256 = tuple(map(int, entry["written"])), tuple(map(str, entry["sha256"]))
+    return Mark((int(number), int(offset)), written, sha256, state, entry.get("digest", ""), sums)

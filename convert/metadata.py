@@ -22,7 +22,7 @@ from quant.types import Target
 
 TEMPLATE_KEY = "minichat.template"
 HASHES_KEY = "minichat.source.sha256"
-_QUANTIZATION_VERSION = 2  # of ggml's block formats
+QUANTIZATION_VERSION = 2  # of ggml's block formats
 
 
 def build_metadata(
@@ -39,7 +39,7 @@ def build_metadata(
         "general.type": string("model"),
         "general.name": string(name),
         "general.file_type": u32(target.file_type),
-        "general.quantization_version": u32(_QUANTIZATION_VERSION),
+        "general.quantization_version": u32(QUANTIZATION_VERSION),
         **origin,
         **{f"{config.architecture}.{key}": value for key, value in _shape(config).items()},
         **{f"tokenizer.ggml.{key}": value for key, value in _tokenizer(vocabulary).items()},

@@ -1,4 +1,4 @@
-"""A checkpoint to one GGUF file, in one pass.
+"""A checkpoint to one GGUF file, or, if the model sees, to two, in one pass.
 
 Everything is planned before the first byte is written (`convert.plan`). Then the weights stream through
 (`convert.stream`), in the order in which they lie on the disk.
@@ -8,32 +8,34 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from convert import REVISION
 from convert.callbacks import calling, passed_through
 from convert.checkpoint import Checkpoint, open_checkpoint
 from convert.config import read_config
+from convert.destinations import check_outputs
 from convert.files import WeightFiles
-from convert.gguf_writer import Writer, strings
+from convert.gguf_writer import Layout, Writer, strings
 from convert.journal import Mark
 from convert.metadata import HASHES_KEY
+from convert.outputs import Output, Outputs
 from convert.plan import Plan, make_plan
 from convert.provenance import Provenance, find_provenance, folder_name
-from convert.publish import check_destination, published
+from convert.publish import published_together
 from convert.recorder import Recorder
 from convert.report import CHECKING, Progress, Report, TensorReport
 from convert.resume import Begun, resumed
 from convert.safetensors_file import SourceTensor
-from convert.sizes import sizes_of
+from convert.sizes import sizes_of, vision_size
 from convert.sources import SourceHashes
 from convert.stream import Stream, Sums
 from convert.tensors import PlannedTensor
-from quant.errors import UsageError
-from quant.types import parse_target
+from convert.vision import read_vision, sees
+from quant.types import parse_projector_target, parse_target
 
 if TYPE_CHECKING:
     from convert.blocks import Maker
@@ -55,6 +57,8 @@ def convert(
     files: WeightFiles | None = None,
     provenance: Provenance | None = None,
     resumable: bool = False,
+    projector: Path | None = None,
+    projector_type: str = "fp16",
 ) -> Report:
     """Convert the checkpoint in the folder `source` to the GGUF file `destination`.
 
@@ -63,6 +67,10 @@ def convert(
     `threads` quantize (default: one per core). `search`: how scales are found (`quant.kernels`). `measure`: compare
     every tensor with its source. `on_progress` is called on the caller's thread. `files`: where the weights are, if not
     in the folder; they are left open. `provenance`: what is known of the origin, if it is not the folder that tells.
+
+    `projector`: where the part of a model that sees goes, an mmproj of `projector_type` (one of
+    `quant.types.PROJECTOR_NAMES`); nothing is written there if the model has none, and without a place it is left out.
+    Both files are there at the end, or none.
 
     UsageError, CheckpointError, QuantError or StorageError, and what `files` and `on_progress` raise; after any of
     them, and after KeyboardInterrupt, nothing new is left behind and an older `destination` is untouched.
@@ -76,10 +84,12 @@ def convert(
     provenance = provenance or find_provenance(source)
     hashes = SourceHashes(checkpoint, provenance.hub_sha256, resumable)
     called = name or (provenance.repo or "").rsplit("/", 1)[-1] or folder_name(source)
-    plan = make_plan(checkpoint, wanted, called, template, provenance, hashes.expected, search)
-    _refuse_inside(source, destination, checkpoint.weights)
-    if not resumable:
-        check_destination(destination, plan.layout.file_bytes)
+    seeing = parse_projector_target(projector_type) if projector is not None else None
+    plan = make_plan(checkpoint, wanted, called, template, provenance, hashes.expected, search, seeing)
+    outputs = [(destination, plan.text.layout)]
+    if projector is not None and plan.projector is not None:
+        outputs.append((projector, plan.projector.layout))
+    check_outputs(source, outputs, checkpoint.weights, resumable)
     from convert.blocks import Maker
 
     maker = Maker(plan.tensors, plan.kinds, search, measure)
@@ -89,14 +99,14 @@ def convert(
     on_progress = calling(on_progress) if on_progress is not None else None
     try:
         with passed_through():
-            sums, sha256 = _carry_out(plan, destination, work, checkpoint, maker, hashes, threads, on_progress)
+            sums, sha256 = _carry_out(plan, outputs, work, checkpoint, maker, hashes, threads, on_progress)
     finally:
         if files is None:
             checkpoint.files.close()
     return Report(
         path=destination,
-        size_bytes=plan.layout.file_bytes,
-        sha256=sha256,
+        size_bytes=plan.text.layout.file_bytes,
+        sha256=sha256[0],
         target=wanted.name,
         architecture=plan.config.architecture,
         template=plan.template,
@@ -105,8 +115,22 @@ def convert(
         licence=provenance.licence,
         notice=provenance.notice,
         remarks=_remarks(plan, checkpoint, maker.hint),
-        tensors=_tensor_reports(plan, sums),
+        tensors=_tensor_reports(plan.text, sums),
+        **_projector_report(plan.projector, projector, sha256[-1], sums),
     )
+
+
+def projector_bytes(checkpoint: Checkpoint, projector_type: str) -> int:
+    """The size in bytes of a projector of this type, but for a header of some kilobytes; 0 if the model does not see.
+
+    UsageError for another type; CheckpointError for a model that cannot be converted.
+    """
+    target = parse_projector_target(projector_type)
+    if not sees(checkpoint.config, checkpoint.params, checkpoint.native):
+        return 0
+    text = read_config(checkpoint.config, checkpoint.params, checkpoint.native)
+    vision = read_vision(checkpoint.config, checkpoint.params, checkpoint.native, text, checkpoint.folder)
+    return vision_size(vision, target)
 
 
 def sizes(checkpoint: Checkpoint, targets: Iterable[str]) -> dict[str, int]:
@@ -116,23 +140,23 @@ def sizes(checkpoint: Checkpoint, targets: Iterable[str]) -> dict[str, int]:
 
 def _carry_out(
     plan: Plan,
-    destination: Path,
+    outputs: Sequence[tuple[Path, Layout]],
     work: str | None,
     checkpoint: Checkpoint,
     maker: "Maker",
     hashes: SourceHashes,
     threads: int,
     on_progress: Callable[[Progress], None] | None,
-) -> tuple[Sums, str]:
-    """The file, in its place: what was measured of each tensor, and its sha256. `work`: what to go on with by name."""
+) -> tuple[Sums, Sequence[str]]:
+    """The files, in their places: what was measured of each tensor, and their sha256. `work`: what to go on with."""
     stream = partial(_stream, plan, checkpoint, maker, hashes, threads, on_progress)
     if work is None:
-        with published(destination, plan.layout.file_bytes) as file:
-            return stream(file)
+        with published_together([(path, layout.file_bytes) for path, layout in outputs]) as files:
+            return stream(files)
     checked = _checked(plan, checkpoint, on_progress)
-    with resumed(destination, plan.layout, work, list(checkpoint.weights), checked) as unfinished:
+    with resumed(outputs, work, list(checkpoint.weights), checked) as unfinished:
         if unfinished.made is None:
-            unfinished.sums, unfinished.made = stream(unfinished.file, unfinished.recorder, unfinished.begun)
+            unfinished.sums, unfinished.made = stream(unfinished.files, unfinished.recorder, unfinished.begun)
     return dict(unfinished.sums), unfinished.made
 
 
@@ -143,37 +167,41 @@ def _stream(
     hashes: SourceHashes,
     threads: int,
     on_progress: Callable[[Progress], None] | None,
-    file: BinaryIO,
+    files: Sequence[BinaryIO],
     recorder: Recorder | None = None,
     begun: Begun | None = None,
-) -> tuple[Sums, str]:
-    """All weights, into the file: what was measured of each tensor, and the file's sha256."""
+) -> tuple[Sums, Sequence[str]]:
+    """All weights, into the files: what was measured of each tensor, and the files' sha256."""
     if begun is not None:
         hashes.go_on(begun.digests, begun.mark.at[1], begun.mark.state)
     is_hashed = hashes.are_known or recorder is not None
-    writer = Writer(file, plan.layout, is_hashed, (begun.mark.written, begun.prefix) if begun else None)
-    sums = Stream(checkpoint, plan.tensors, maker, writer, hashes, on_progress, recorder, begun).run(threads)
+    layouts = [output.layout for output in plan.outputs]
+    before = list(zip(begun.mark.written, begun.prefixes, strict=True)) if begun else [None] * len(layouts)
+    writers = [Writer(*parts) for parts in zip(files, layouts, [is_hashed] * len(layouts), before, strict=True)]
+    outputs = Outputs(writers)
+    sums = Stream(checkpoint, plan.tensors, maker, outputs, hashes, on_progress, recorder, begun).run(threads)
     found = strings(list(hashes.finish().values()))
-    return sums, writer.finish(None if hashes.are_known else plan.layout.with_value(HASHES_KEY, found).header)
+    headers = [None if hashes.are_known else layout.with_value(HASHES_KEY, found).header for layout in layouts]
+    return sums, [writer.finish(header) for writer, header in zip(writers, headers, strict=True)]
 
 
 def _checked(
     plan: Plan, checkpoint: Checkpoint, on_progress: Callable[[Progress], None] | None
 ) -> Callable[[Mark], None]:
-    """What tells of how much of an unfinished file has been found to be sound: many gigabytes take their time."""
+    """What tells of how much of unfinished files has been found to be sound: many gigabytes take their time."""
     sizes = list(checkpoint.weights.values())
 
     def checked(mark: Mark) -> None:
         if on_progress is not None:
             read_bytes = sum(sizes[: mark.at[0]]) + mark.at[1]
             told = CHECKING
-            on_progress(Progress(mark.written, plan.layout.file_bytes, told, "", read_bytes, sum(sizes)))
+            on_progress(Progress(sum(mark.written), plan.file_bytes, told, "", read_bytes, sum(sizes)))
 
     return checked
 
 
 def _work_of(plan: Plan, checkpoint: Checkpoint, provenance: Provenance, measure: bool) -> str:
-    """A hash of all that decides on the output's bytes, and of how they are recorded."""
+    """A hash of all that decides on the outputs' bytes, and of how they are recorded."""
     files = []
     for path, size in checkpoint.weights.items():
         told = provenance.hub_sha256.get(path.name)
@@ -184,8 +212,8 @@ def _work_of(plan: Plan, checkpoint: Checkpoint, provenance: Provenance, measure
         for t in plan.tensors
         if isinstance(t, PlannedTensor)
     ]
-    header = hashlib.sha256(plan.layout.header).hexdigest()
-    return hashlib.sha256(json.dumps([REVISION, header, measure, files, sources]).encode()).hexdigest()
+    headers = [hashlib.sha256(output.layout.header).hexdigest() for output in plan.outputs]
+    return hashlib.sha256(json.dumps([REVISION, headers, measure, files, sources]).encode()).hexdigest()
 
 
 def _place(source: SourceTensor) -> tuple[str, str, int, int]:
@@ -209,9 +237,24 @@ def _remarks(plan: Plan, checkpoint: Checkpoint, hint: str) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _tensor_reports(plan: Plan, sums: Mapping[str, tuple[float, float]]) -> tuple[TensorReport, ...]:
+def _projector_report(
+    made: Output | None, path: Path | None, sha256: str, sums: Mapping[str, tuple[float, float]]
+) -> dict[str, Any]:
+    """What the report tells of the file of what sees, if one was made."""
+    if made is None:
+        return {}
+    return {
+        "projector": path,
+        "projector_bytes": made.layout.file_bytes,
+        "projector_sha256": sha256,
+        "projector_target": made.target.name,
+        "projector_tensors": _tensor_reports(made, sums),
+    }
+
+
+def _tensor_reports(output: Output, sums: Mapping[str, tuple[float, float]]) -> tuple[TensorReport, ...]:
     reports = []
-    for tensor, kind in zip(plan.tensors, plan.kinds, strict=True):
+    for tensor, kind in zip(output.tensors, output.kinds, strict=True):
         error, size = sums.get(tensor.name, (0.0, 0.0))
         relative = math.sqrt(error / size) if size > 0 else 0.0
         reports.append(
@@ -224,11 +267,3 @@ def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _refuse_inside(source: Path, destination: Path, weights: Iterable[Path]) -> None:
-    inside, outside = destination.resolve(), source.resolve()
-    if inside == outside or outside in inside.parents:
-        raise UsageError(f"{destination} is inside the checkpoint {source}: write the file elsewhere")
-    if any(destination.exists() and path.exists() and destination.samefile(path) for path in weights):
-        raise UsageError(f"{destination} is one of the checkpoint's own files: write the file elsewhere")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from convert.checkpoint import Checkpoint
 from convert.config import ModelConfig, read_config
-from convert.gguf_writer import Layout, lay_out
 from convert.metadata import build_metadata, build_origin
+from convert.outputs import Output, make_output
 from convert.provenance import Provenance
 from convert.quantization import block_size
 from convert.sampling import recommended
 from convert.sources import in_file_order
 from convert.tensors import ConstantTensor, PlannedTensor, plan_tensors
+from convert.vision_plan import make_vision_output
 from convert.vocab import load_vocabulary
 from quant.recipe import Model, choose
 from quant.types import QuantType, Target
@@ -22,20 +23,37 @@ from quant.types import QuantType, Target
 
 @dataclass(frozen=True)
 class Plan:
-    """A conversion, decided to the last byte. `tensors` and `kinds` are in the order in which they are written."""
+    """A conversion: the text model's file, and that of what sees, if there is one to make.
+
+    `tensors` are those of both, as their bytes follow each other in the checkpoint.
+    """
 
     config: ModelConfig
+    text: Output
+    projector: Output | None
     tensors: Sequence[PlannedTensor | ConstantTensor]
-    kinds: Sequence[QuantType]
-    layout: Layout
-    target: Target
     template: str | None
     provenance: Provenance
-    set_aside: int  # tensors of the part that sees
+    set_aside: int  # tensors of the part that sees, if it is left out
 
     @property
     def parameters(self) -> int:
-        return sum(math.prod(tensor.shape) for tensor in self.tensors if isinstance(tensor, PlannedTensor))
+        """Of the text model."""
+        return sum(math.prod(tensor.shape) for tensor in self.text.tensors if isinstance(tensor, PlannedTensor))
+
+    @property
+    def outputs(self) -> list[Output]:
+        return [self.text] if self.projector is None else [self.text, self.projector]
+
+    @property
+    def kinds(self) -> dict[str, QuantType]:
+        """The type of every tensor, by name."""
+        return {t.name: kind for out in self.outputs for t, kind in zip(out.tensors, out.kinds, strict=True)}
+
+    @property
+    def file_bytes(self) -> int:
+        """Of all files."""
+        return sum(output.layout.file_bytes for output in self.outputs)
 
 
 def make_plan(
@@ -46,8 +64,12 @@ def make_plan(
     provenance: Provenance,
     hashes: dict[str, str],
     search: str,
+    projector: Target | None = None,
 ) -> Plan:
-    """Decide all that can be decided from headers, and refuse what cannot be converted."""
+    """Decide all that can be decided from headers, and refuse what cannot be converted.
+
+    `projector`: what the part that sees is made to, if the model has one; None leaves it out.
+    """
     config = read_config(checkpoint.config, checkpoint.params, checkpoint.native)
     block = block_size(checkpoint.config, checkpoint.params)
     planned = plan_tensors(config, checkpoint.tensors, checkpoint.native, block, checkpoint.files)
@@ -56,16 +78,28 @@ def make_plan(
         chosen = None if _is_base(name, checkpoint.folder, provenance.repo) else vocabulary.template
     else:
         chosen = None if template == "none" else template
-    model = Model(config.n_layers, config.n_heads, config.n_kv_heads)
-    tensors: list[PlannedTensor | ConstantTensor] = [*planned.tensors, *planned.constants]
-    types = choose(target, [(tensor.name, tensor.shape) for tensor in tensors], model)
-    tensors = [*planned.constants, *in_file_order(planned.tensors, checkpoint.weights)]
-    kinds = [types[tensor.name] for tensor in tensors]
     recipe = target.name if search == "standard" else f"{target.name}, {search} search"
     origin = build_origin(provenance, _version(), recipe, hashes)
     metadata = build_metadata(config, vocabulary, target, name, chosen, origin) | recommended(checkpoint.folder)
-    layout = lay_out(metadata, [(t.name, t.shape, kind) for t, kind in zip(tensors, kinds, strict=True)])
-    return Plan(config, tensors, kinds, layout, target, chosen, provenance, len(planned.seeing))
+    model = Model(config.n_layers, config.n_heads, config.n_kv_heads)
+    text: list[PlannedTensor | ConstantTensor] = [*planned.tensors, *planned.constants]
+    types = choose(target, [(tensor.name, tensor.shape) for tensor in text], model)
+    sight = None
+    if projector is not None:
+        told = build_origin(provenance, _version(), projector.name, hashes)
+        sight = make_vision_output(checkpoint, config, planned, block, vocabulary, projector, name, told)
+    seeing = [tensor for tensor in (sight.tensors if sight else ()) if isinstance(tensor, PlannedTensor)]
+    return Plan(
+        config=config,
+        text=make_output(
+            target, [*planned.constants, *in_file_order(planned.tensors, checkpoint.weights)], types, metadata
+        ),
+        projector=sight,
+        tensors=[*planned.constants, *in_file_order([*planned.tensors, *seeing], checkpoint.weights)],
+        template=chosen,
+        provenance=provenance,
+        set_aside=0 if seeing else len(planned.seeing),
+    )
 
 
 def _version() -> str:

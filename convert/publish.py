@@ -13,11 +13,11 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from convert.lock import LockedError, claimed
+from convert.lock import Claim, LockedError, claimed
 from quant.errors import DiskFullError, StorageError
 
 # What must stay free beside the new file: a disk filled to its last byte breaks other programs.
@@ -34,18 +34,71 @@ def published(destination: Path, size_bytes: int = 0) -> Iterator[BinaryIO]:
     written. StorageError if another process is writing the same destination, if the disk is full, or if a write, the
     sync or the rename fails.
     """
-    with storage_errors(destination), claimed(hidden_name(destination, "part")) as claim:
+    with storage_errors(destination), _part_of(destination, size_bytes) as (claim, file):
+        yield file
+        _finish(claim, file)
+        claim.move_to(destination)
+        sync_folder(destination.parent)
+
+
+@contextlib.contextmanager
+def published_together(files: Sequence[tuple[Path, int]]) -> Iterator[list[BinaryIO]]:
+    """Several (destination, size in bytes) as `published`: all are whole and synced before the first gets its name.
+
+    The first destination gets its own last: where that is, the others are. If a name cannot be given, those given
+    before are taken back, unless there was an older file of that name.
+    """
+    (first, _), others = files[0], files[1:]
+    with contextlib.ExitStack() as stack:
+        parts = []
+        for destination, size_bytes in files:
+            stack.enter_context(storage_errors(destination))
+            parts.append(stack.enter_context(_part_of(destination, size_bytes)))
+        with storage_errors(first):
+            yield [file for _, file in parts]
+        for (destination, _), (claim, file) in zip(files, parts, strict=True):
+            with storage_errors(destination):
+                _finish(claim, file)
+        new = [destination for destination, _ in others if not destination.exists()]
+        with taken_back(new, unless_gone=parts[0][0].path):
+            for (destination, _), (claim, _) in reversed(list(zip(files, parts, strict=True))):
+                with storage_errors(destination):
+                    claim.move_to(destination)
+        for folder in {destination.parent for destination, _ in files}:
+            sync_folder(folder)
+
+
+@contextlib.contextmanager
+def taken_back(new: Iterable[Path], unless_gone: Path) -> Iterator[None]:
+    """Removes these files if the block ends with an exception, but not once `unless_gone` has got its name."""
+    try:
+        yield
+    except BaseException:
+        for path in new if unless_gone.exists() else ():
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _part_of(destination: Path, size_bytes: int) -> Iterator[tuple[Claim, BinaryIO]]:
+    """A new part, open for writing; it is removed at the end, unless it was moved away."""
+    with claimed(hidden_name(destination, "part")) as claim:
         reserve(claim.handle, size_bytes)
         file = open(claim.handle, "wb", closefd=False)  # noqa: SIM115  (the claim closes it)
         try:
-            yield file
-            file.flush()
-            os.fsync(claim.handle)
+            yield claim, file
         finally:
             with contextlib.suppress(OSError):  # bytes that found no place: said already, or in vain
                 file.close()
-        claim.move_to(destination)
-        sync_folder(destination.parent)
+
+
+def _finish(claim: Claim, file: BinaryIO) -> None:
+    """All that was written is on the disk."""
+    file.flush()
+    os.fsync(claim.handle)
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 @contextlib.contextmanager
@@ -73,12 +126,6 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def check_destination(destination: Path, size_bytes: int) -> None:
-    """StorageError if `destination` cannot be a file; DiskFullError if its disk has less than `size_bytes` free."""
-    check_place(destination)
-    check_room(destination, size_bytes)
-
-
 def check_place(destination: Path) -> None:
     """StorageError if `destination` cannot be a file."""
     folder = destination.parent
@@ -98,6 +145,15 @@ def check_room(destination: Path, size_bytes: int) -> None:
     if free < size_bytes + _SPARE_BYTES:
         need, have = (size_bytes + _SPARE_BYTES) / 1e6, free / 1e6
         raise DiskFullError(f"{folder} has {have:,.1f} MB free, and {need:,.1f} MB are needed: free some space")
+
+
+def check_rooms(files: Sequence[tuple[Path, int]]) -> None:
+    """`check_room` for several (destination, size in bytes): those of one folder share its disk."""
+    needed: dict[Path, int] = {}
+    for destination, size_bytes in files:
+        needed[destination.parent] = needed.get(destination.parent, 0) + size_bytes
+    for destination, _ in files:
+        check_room(destination, needed[destination.parent])
 
 
 def sync_folder(folder: Path) -> None:

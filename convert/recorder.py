@@ -25,7 +25,7 @@ class Recorder:
         self._journal = journal
         self._lock = threading.Lock()
         self._hashed: deque[tuple[int, tuple[int, int], bytes | None, str]] = deque()
-        self._written: deque[tuple[int, str, Mapping[str, tuple[float, float]]]] = deque()
+        self._written: deque[tuple[tuple[int, ...], tuple[str, ...], Mapping[str, tuple[float, float]]]] = deque()
         self._sums: dict[str, tuple[float, float]] = {}  # since the last mark
         self._lag = 0
         self.in_flight = 0
@@ -43,8 +43,10 @@ class Recorder:
             self._hashed.append((n_bytes, (number, offset), hashes.state(), digest))
             self._pair()
 
-    def written(self, n_bytes: int, sha256: str, sums: Mapping[str, tuple[float, float]]) -> None:
-        """The output with what became of the next piece, `n_bytes` with this sha256, is in the system's hands."""
+    def written(
+        self, n_bytes: tuple[int, ...], sha256: tuple[str, ...], sums: Mapping[str, tuple[float, float]]
+    ) -> None:
+        """The outputs with what became of the next piece, `n_bytes` with these sha256, are in the system's hands."""
         with self._lock:
             self._written.append((n_bytes, sha256, sums))
             self._pair()

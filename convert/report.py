@@ -40,7 +40,8 @@ class TensorReport:
 class Report:
     """What was made. `template` is the version of the instruct template, None for a base model.
 
-    `notice`: a line that the licence wants told. `remarks`: what a person is to be told once.
+    `notice`: a line that the licence wants told. `remarks`: what a person is to be told once. `projector`: the file of
+    what sees, made besides, of the type `projector_target`, if the model sees.
     """
 
     path: Path
@@ -55,6 +56,11 @@ class Report:
     notice: str | None
     remarks: tuple[str, ...]
     tensors: tuple[TensorReport, ...]
+    projector: Path | None = None
+    projector_bytes: int = 0
+    projector_sha256: str | None = None
+    projector_target: str | None = None
+    projector_tensors: tuple[TensorReport, ...] = ()
 
     @property
     def bits_per_weight(self) -> float:

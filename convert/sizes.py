@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from convert.config import ModelConfig
 from convert.gguf_file import padded
 from convert.tensors import expected_tensors
-from quant.recipe import Model, choose
-from quant.types import parse_target
+from convert.vision import VisionConfig
+from convert.vision_tensors import BREAK, expected
+from quant.recipe import Model, choose, choose_vision
+from quant.types import Target, parse_target
 
 _BYTES_PER_TOKEN, _BYTES_PER_TEKKEN_TOKEN = 23, 60  # measured with Mistral's vocabularies
 _MAX_SENTENCEPIECE = 65_536  # tokens
@@ -29,3 +31,10 @@ def sizes_of(config: ModelConfig, targets: Iterable[str]) -> dict[str, int]:
         types = choose(parse_target(name), shapes, model)
         found[name] = header + sum(padded(types[tensor].nbytes(math.prod(shape))) for tensor, shape in shapes)
     return found
+
+
+def vision_size(vision: VisionConfig, target: Target) -> int:
+    """The size in bytes of the file of what sees."""
+    shapes = [*((name, shape) for name, _, shape, _ in expected(vision, native=True)), (BREAK, (vision.text_width,))]
+    types = choose_vision(target, shapes)
+    return sum(padded(types[name].nbytes(math.prod(shape))) + _BYTES_PER_TENSOR for name, shape in shapes)

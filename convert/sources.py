@@ -4,8 +4,9 @@ Weights are read from front to back, each file once: a disk, or a server, gives 
 off on the way. Where the hub has told a file's sha256 (`convert.provenance`), a file that is another one is refused.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convert.checkpoint import DESCRIPTIONS, Checkpoint
@@ -20,19 +21,30 @@ _UNKNOWN = "0" * 64
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes to read. `tensor`: what they are rows of, from `first_row` on; None for what is read for its hash alone."""
+    """Bytes to read. `tensor`: what they are rows of, from `first_row` on; None for what is read for its hash alone.
+
+    `inner`: a tensor that is made from a part of these bytes, besides.
+    """
 
     path: Path
     offset: int
     nbytes: int
     tensor: PlannedTensor | None = None
     first_row: int = 0
+    inner: PlannedTensor | None = None
+
+    def of_inner(self, data: bytes) -> bytes:
+        """The inner tensor's part of the piece's bytes."""
+        if self.inner is None:
+            return b""
+        begin = self.inner.source.offset - self.offset
+        return data[begin : begin + self.inner.source.nbytes]
 
 
 def in_file_order(tensors: Iterable[PlannedTensor], weights: Iterable[Path]) -> list[PlannedTensor]:
-    """Tensors as their bytes follow each other."""
+    """Tensors as their bytes follow each other, one that is a part of another behind it."""
     place = {path: n for n, path in enumerate(weights)}
-    return sorted(tensors, key=lambda tensor: (place[tensor.source.path], tensor.source.offset))
+    return sorted(tensors, key=lambda t: (place[t.source.path], t.source.offset, -t.source.nbytes))
 
 
 def pieces(
@@ -40,8 +52,9 @@ def pieces(
 ) -> Iterator[Piece]:
     """All bytes of the files of weights (file -> size), once and in order. `tensors` are in the order of the files.
 
-    A tensor comes in pieces of about `chunk_weights` weights: whole rows, and whole heads of Q and K. `begin`: (number
-    of the file, offset in it) where a piece ended, to begin with the one that follows.
+    A tensor comes in pieces of about `chunk_weights` weights: whole rows, and whole heads of Q and K; one that is a row
+    of another comes with this row's piece. `begin`: (number of the file, offset in it) where a piece ended, to begin
+    with the one that follows.
     """
     of_file: dict[Path, list[PlannedTensor]] = {path: [] for path in weights}
     for tensor in tensors:
@@ -51,11 +64,27 @@ def pieces(
             continue
         first = begin[1] if number == begin[0] else 0
         place = first
-        for tensor in here:
+        for tensor, inner in _nested(here):
             yield from _skipped(path, place, tensor.source.offset)
-            yield from _rows(tensor, chunk_weights, first)
+            for piece in _rows(tensor, chunk_weights, first):
+                yield replace(piece, inner=inner) if inner is not None and _holds(piece, inner) else piece
             place = max(place, tensor.source.offset + tensor.source.nbytes)
         yield from _skipped(path, place, weights[path])
+
+
+def _nested(tensors: Sequence[PlannedTensor]) -> list[tuple[PlannedTensor, PlannedTensor | None]]:
+    """Tensors of one file in order, each with the one that is a part of it, if there is one."""
+    found: list[tuple[PlannedTensor, PlannedTensor | None]] = []
+    for tensor in tensors:
+        if found and tensor.source.offset < found[-1][0].source.offset + found[-1][0].source.nbytes:
+            found[-1] = (found[-1][0], tensor)
+        else:
+            found.append((tensor, None))
+    return found
+
+
+def _holds(piece: Piece, inner: PlannedTensor) -> bool:
+    return piece.offset <= inner.source.offset < piece.offset + piece.nbytes
 
 
 def _skipped(path: Path, begin: int, end: int) -> Iterator[Piece]:
@@ -67,7 +96,8 @@ def _rows(tensor: PlannedTensor, chunk_weights: int, begin: int) -> Iterator[Pie
     """The rows that do not stand before the offset `begin`, where a row begins if it is in this tensor."""
     n_rows = tensor.shape[0] if len(tensor.shape) > 1 else 1
     row_bytes, unit = tensor.source.nbytes // n_rows, tensor.head_rows or 1
-    step = max(1, chunk_weights // (tensor.shape[-1] * unit)) * unit
+    row_weights = math.prod(tensor.shape) // n_rows
+    step = max(1, chunk_weights // (row_weights * unit)) * unit
     done = max(0, begin - tensor.source.offset) // row_bytes
     for first in range(done, n_rows, step):
         count = min(step, n_rows - first)

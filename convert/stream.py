@@ -1,4 +1,4 @@
-"""The weights of a checkpoint on their way to the file: who reads, who works, who writes.
+"""The weights of a checkpoint on their way to the files: who reads, who works, who writes.
 
     this thread reads --> a pool makes numbers of the bytes, and blocks of the numbers --> a thread writes
            \\--> a thread hashes what was read
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from convert.background import Background
 from convert.checkpoint import Checkpoint
 from convert.files import WeightFiles
-from convert.gguf_writer import Writer
+from convert.outputs import Outputs
 from convert.recorder import IN_FLIGHT_BYTES, Recorder
 from convert.report import Progress
 from convert.resume import Begun
@@ -55,19 +55,19 @@ class Stream:
         checkpoint: Checkpoint,
         tensors: Sequence[PlannedTensor | ConstantTensor],
         maker: "Maker",
-        writer: Writer,
+        outputs: Outputs,
         hashes: SourceHashes,
         on_progress: Callable[[Progress], None] | None = None,
         recorder: Recorder | None = None,
         begun: Begun | None = None,
     ) -> None:
         self._files, self._sizes = checkpoint.files, checkpoint.weights
-        self._tensors, self._maker, self._writer, self._hashes = tensors, maker, writer, hashes
+        self._tensors, self._maker, self._outputs, self._hashes = tensors, maker, outputs, hashes
         self._on_progress, self._recorder = on_progress, recorder
         self._begin = begun.mark.at if begun else None
         self._sums: Sums = dict(begun.sums) if begun else {}
         self._steps: deque[_Step] = deque()
-        self._done_bytes = writer.written_unpadded
+        self._done_bytes = outputs.written_unpadded
         self._read_bytes = sum(list(self._sizes.values())[: self._begin[0]]) + self._begin[1] if self._begin else 0
         self._writing = Background(self._write, _QUEUED, "write")
         self._hashing = Background(self._hash, _QUEUED, "hash")
@@ -102,6 +102,10 @@ class Stream:
             data, job = self._read(piece), None
             self._hashing.put((piece.path, data))
             if piece.tensor is not None:
+                if piece.inner is not None:  # before its piece, whose mark then stands for both
+                    yield _Step(
+                        piece.inner, pool.submit(self._maker.make, piece.inner, 0, piece.of_inner(data), None), None
+                    )
                 scales = _scales(piece, self._files)
                 job = pool.submit(self._maker.make, piece.tensor, piece.first_row, data, scales)
             yield _Step(piece.tensor, job, piece, data)
@@ -133,7 +137,7 @@ class Stream:
                 sums = {name: (error + made.squared_error, size + made.squared_weights)}
                 self._sums |= sums
                 self._done_bytes += made.blocks.nbytes
-            self._writing.put((made, step.piece is not None, sums if self._maker.measures else {}))
+            self._writing.put((name, made, step.piece is not None, sums if self._maker.measures else {}))
             if self._on_progress is not None:
                 self._on_progress(self._progress(name))
 
@@ -148,15 +152,15 @@ class Stream:
             raise SourceMismatch(piece.path) from error
 
     def _progress(self, tensor: str) -> Progress:
-        total, source_total = self._writer.total_unpadded, sum(self._sizes.values())
+        total, source_total = self._outputs.total_unpadded, sum(self._sizes.values())
         return Progress(self._done_bytes, total, tensor, self._maker.hint, self._read_bytes, source_total)
 
-    def _write(self, item: "tuple[Made | None, bool, Sums]") -> None:
-        made, is_piece, sums = item
+    def _write(self, item: "tuple[str, Made | None, bool, Sums]") -> None:
+        tensor, made, is_piece, sums = item
         if made is not None:
-            self._writer.append(made.blocks.data)
+            self._outputs.append(tensor, made.blocks.data)
         if self._recorder is not None and is_piece:
-            self._recorder.written(self._writer.written, self._writer.flush(), sums)
+            self._recorder.written(self._outputs.written, self._outputs.flush(), sums)
 
     def _hash(self, item: tuple[Path, bytes]) -> None:
         self._hashes.update(item)

@@ -16,7 +16,7 @@ second ones. llama.cpp's graph wants each pair side by side, as Mistral's own fi
 head, so it can be done as rows stream by, whole heads at a time.
 
 A multimodal checkpoint has its text model's tensors under a prefix, and beside them those of the part that sees, which
-become a file of their own: they are set aside here.
+become a file of their own: they are set aside here (`convert.vision_tensors` plans them).
 """
 
 from collections.abc import Mapping
@@ -92,12 +92,13 @@ class ConstantTensor:
 class TensorPlan:
     """What becomes of a checkpoint's tensors.
 
-    `tensors` of the text model are in the model's order; `seeing`: those of the part that sees.
+    `tensors` of the text model are in the model's order; `seeing`: those of the part that sees, under the names that
+    they have without a prefix (`convert.vision_tensors`).
     """
 
     tensors: list[PlannedTensor]
     constants: list[ConstantTensor]
-    seeing: list[SourceTensor]
+    seeing: dict[str, SourceTensor]
 
 
 def plan_tensors(
@@ -117,25 +118,42 @@ def plan_tensors(
     file = "params.json" if native else "config.json"
     tensors, seeing = _parted(found)
     config = _with_own_head(config, tensors, native, files)
-    planned = []
-    for name, source_name, shape, head_rows in expected_tensors(config, native):
-        source = tensors.get(source_name)
-        if source is None:
-            raise CheckpointError(f"the checkpoint lacks the tensor {source_name}: fetch it again, with its {file}")
-        if source.shape != shape:
-            raise CheckpointError(
-                f"{source_name} has the shape {source.shape}, and {file} says {shape}: one of them is wrong"
-            )
-        scale = None
-        if source.dtype in SCALED_DTYPES and len(shape) == 2:
-            scale = scale_of(source_name, shape, tensors, block)
-        elif source.dtype not in DTYPES:
-            raise CheckpointError(f"{source_name} has the type {source.dtype}, and minichat reads {', '.join(DTYPES)}")
-        planned.append(PlannedTensor(name, shape, source, head_rows, scale))
+    planned = [
+        planned_tensor(tensors, name, source_name, shape, head_rows, file, block)
+        for name, source_name, shape, head_rows in expected_tensors(config, native)
+    ]
     _refuse_strangers(config, tensors, planned, file)
     windowed = range(config.n_layers if config.attention.window else 0)
     sinks = [ConstantTensor(f"blk.{n}.attn_sinks.weight", (config.n_heads,), NO_SINK) for n in windowed]
     return TensorPlan(planned, sinks, seeing)
+
+
+def planned_tensor(
+    found: Mapping[str, SourceTensor],
+    name: str,
+    source_name: str,
+    shape: tuple[int, ...],
+    head_rows: int,
+    file: str,
+    block: tuple[int, int] | None,
+) -> PlannedTensor:
+    """The tensor `name` of the GGUF, made from `source_name`, which is to have this shape, as `file` says.
+
+    CheckpointError if it is missing, has another shape, or is of a type that cannot be read.
+    """
+    source = found.get(source_name)
+    if source is None:
+        raise CheckpointError(f"the checkpoint lacks the tensor {source_name}: fetch it again, with its {file}")
+    if source.shape != shape:
+        raise CheckpointError(
+            f"{source_name} has the shape {source.shape}, and {file} says {shape}: one of them is wrong"
+        )
+    scale = None
+    if source.dtype in SCALED_DTYPES and len(shape) == 2:
+        scale = scale_of(source_name, shape, found, block)
+    elif source.dtype not in DTYPES:
+        raise CheckpointError(f"{source_name} has the type {source.dtype}, and minichat reads {', '.join(DTYPES)}")
+    return PlannedTensor(name, shape, source, head_rows, scale)
 
 
 def interleave_pairs(rows: "NDArray[Any]", head_rows: int) -> "NDArray[Any]":
@@ -150,19 +168,19 @@ def interleave_pairs(rows: "NDArray[Any]", head_rows: int) -> "NDArray[Any]":
     return paired.reshape(rows.shape)
 
 
-def _parted(found: Mapping[str, SourceTensor]) -> tuple[dict[str, SourceTensor], list[SourceTensor]]:
+def _parted(found: Mapping[str, SourceTensor]) -> tuple[dict[str, SourceTensor], dict[str, SourceTensor]]:
     """The text model's tensors under the names that they have when alone, and those of the part that sees."""
     text: dict[str, SourceTensor] = {}
-    seeing = []
+    seeing: dict[str, SourceTensor] = {}
     for name, tensor in found.items():
         if name.startswith(_SEEING):
-            seeing.append(tensor)
-            continue
-        prefix = next((prefix for prefix in _TEXT_PREFIXES if name.startswith(prefix)), "")
-        plain = _TEXT_PREFIXES.get(prefix, "") + name.removeprefix(prefix)
-        if plain in text:
-            raise CheckpointError(f"{name} and {text[plain].name} are the same tensor of the model")
-        text[plain] = tensor
+            part, plain = seeing, name.removeprefix("model.")
+        else:
+            prefix = next((prefix for prefix in _TEXT_PREFIXES if name.startswith(prefix)), "")
+            part, plain = text, _TEXT_PREFIXES.get(prefix, "") + name.removeprefix(prefix)
+        if plain in part:
+            raise CheckpointError(f"{name} and {part[plain].name} are the same tensor of the model")
+        part[plain] = tensor
     return text, seeing
 
 

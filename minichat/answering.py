@@ -33,6 +33,7 @@ class Question:
     """What is asked, and how it is to be answered.
 
     max_tokens: the longest answer. form: what it must look like. supply: the results of calls; None without tools.
+    pictures: the sources of those that come before the text.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Question:
     max_tokens: int | None
     form: formats.Format
     supply: Supply | None = None
+    pictures: tuple[str, ...] = ()
 
 
 def stream(ready: Callable[[], Engine], conversation: Conversation, question: Question, heard: Heard) -> Stream:
@@ -47,7 +49,7 @@ def stream(ready: Callable[[], Engine], conversation: Conversation, question: Qu
     before = list(conversation.messages)
     try:
         engine = ready()
-        conversation.ask(question.text)
+        conversation.ask(question.text, question.pictures)
         yield from _rounds(engine, conversation, question, heard)
         if heard.done is not None:
             formats.check(question.form, heard.done.text, heard.done.reason)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from convert.publish import sync_folder
 from minichat.folders import disk_bytes, listed, make_folder, unlink
-from minichat.manifest import Manifest
+from minichat.manifest import KeptFile
 
 _READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
@@ -31,53 +31,53 @@ class Blobs:
         """Where a file of this name is, or would be: always in the folder."""
         return self.folder / Path(blob).name
 
-    def problem(self, manifest: Manifest) -> str | None:
-        """What is wrong with the file of a model at first sight, unread; None if nothing is. Never raises."""
-        blob = self.path(manifest.blob)
+    def problem(self, kept: KeptFile) -> str | None:
+        """What is wrong with a file at first sight, unread; None if nothing is. Never raises."""
+        blob = self.path(kept.blob)
         try:
             if not blob.is_symlink():
                 return None if stat.S_ISREG(blob.lstat().st_mode) else f"{blob} is no file"
-            if str(blob.readlink()) != manifest.linked:
+            if str(blob.readlink()) != kept.linked:
                 return f"its file is a link that the store has not made: {blob}"
             found = blob.stat()
         except FileNotFoundError:
-            if manifest.linked is not None and blob.is_symlink():
-                return f"it is used in place, and {manifest.linked} is gone"
+            if kept.linked is not None and blob.is_symlink():
+                return f"it is used in place, and {kept.linked} is gone"
             return f"its file is missing from {self.folder}"
         except (OSError, RuntimeError) as error:
             return f"{blob} cannot be used: {getattr(error, 'strerror', None) or error}"
-        if not stat.S_ISREG(found.st_mode) or found.st_size != manifest.size_bytes:
-            return f"it is used in place, and {manifest.linked} is another file now"
+        if not stat.S_ISREG(found.st_mode) or found.st_size != kept.size_bytes:
+            return f"it is used in place, and {kept.linked} is another file now"
         return None
 
-    def settle(self, file: Path, manifest: Manifest, known_links: Collection[str | None]) -> Manifest:
-        """Puts a file, synced and read-only, or a link in its place. The manifest, with what it now says of the link.
+    def settle(self, file: Path, kept: KeptFile, known_links: Collection[str | None]) -> KeptFile:
+        """Puts a file, synced and read-only, or a link in its place. What is kept, with where the link now leads.
 
         A link gives way to a whole file of the store's own, and to one of `known_links` that leads to one. A file
         keeps the name that it had too, where the disk can, until somebody removes that: whoever is killed before the
         blob has got its manifest finds the work of hours where it was.
         """
         make_folder(self.folder)
-        blob = self.path(manifest.blob)
+        blob = self.path(kept.blob)
         if not file.is_symlink():
             _publish(file, blob)
-            manifest = replace(manifest, linked=None)
-        elif _is_whole(blob, manifest.size_bytes, known_links):
+            kept = replace(kept, linked=None)
+        elif _is_whole(blob, kept.size_bytes, known_links):
             unlink(file)
-            return replace(manifest, linked=str(blob.readlink()) if blob.is_symlink() else None)
+            return replace(kept, linked=str(blob.readlink()) if blob.is_symlink() else None)
         else:
-            manifest = replace(manifest, linked=str(file.readlink()))
+            kept = replace(kept, linked=str(file.readlink()))
             file.replace(blob)
         sync_folder(self.folder)
-        return manifest
+        return kept
 
-    def take_up(self, folder: Path, models: Collection[Manifest]) -> None:
+    def take_up(self, folder: Path, blobs: Collection[str]) -> None:
         """Readies the files that a killed process has left in a folder of partial work.
 
-        One that was being settled, and that no model has, may be written again; one that is a model's file now is
-        gone from there, and is not to be touched.
+        One that was being settled, and that no model has, may be written again; one that is a model's file now, one
+        of `blobs`, is gone from there, and is not to be touched.
         """
-        named = [self.path(manifest.blob) for manifest in models]
+        named = [self.path(blob) for blob in blobs]
         for path in listed(folder):
             with contextlib.suppress(OSError):
                 found = path.lstat()

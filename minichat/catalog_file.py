@@ -31,8 +31,8 @@ from typing import Any
 
 from convert.fields import MAX_CONTEXT, shown
 from convert.provenance import clean
+from minichat.demos import is_demo
 from minichat.hub.address import is_repo
-from minichat.manifest import DEMO
 from quant.errors import DataError
 from quant.types import TARGET_NAMES
 
@@ -116,7 +116,7 @@ def parse_entries(text: str, file: str) -> list[Entry]:
 
 def _entry(table: _Table) -> Entry:
     family = table.name("family")
-    if family == DEMO:
+    if is_demo(family):
         raise DataError(f"{table.where}: {family} is the name of the model that comes with minichat")
     table = _Table(f"{table.where} ({family})", table.values)
     entry = Entry(

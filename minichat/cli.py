@@ -11,6 +11,7 @@ Every error that minichat raises on purpose becomes one line on standard error a
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -32,7 +33,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _leave)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup ignores it
         signal.signal(signal.SIGHUP, _leave)
-    _open_missing_streams()
+    _open_streams()
     code = 0
     try:
         _start_engine(sys.argv[1:])
@@ -72,11 +73,21 @@ def _discard_engine() -> None:
         starting.discard_early()
 
 
-def _open_missing_streams() -> None:
+def _open_streams() -> None:
     """A program may be started with its standard streams closed: then they lead nowhere."""
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115, PTH123
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stdout = _with_buffer(sys.stdout or open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    sys.stderr = _with_buffer(sys.stderr or open(os.devnull, "w"))  # noqa: SIM115, PTH123
+
+
+def _with_buffer(stream: TextIO) -> TextIO:
+    """PYTHONUNBUFFERED takes the buffer from a stream, and with it the end of what the system did not take at once, as
+    when Ctrl-C comes while a terminal or a pipe is slow. Here it has one again; what is written is flushed anyway.
+    """
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.RawIOBase):
+        return stream
+    encoding, errors = stream.encoding, stream.errors
+    return io.TextIOWrapper(io.BufferedWriter(stream.detach()), encoding, errors, line_buffering=True)
 
 
 def _empty(stream: TextIO, number: int) -> None:

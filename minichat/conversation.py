@@ -3,7 +3,7 @@
 A conversation is a system prompt and a list of messages that alternate user, assistant, user …, with calls of tools and
 their results between. The answers keep the token ids that the model wrote, so that the next prompt repeats them exactly
 and the KV cache still fits. A model without a template is completed, not talked to: then the pieces are the text so
-far, without any control token but the BOS that its file asks for.
+far, without any control token but the BOS that its file asks for and those of its pictures.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minichat.template import render
-from minichat.template.messages import Call, Message
-from minichat.template.pieces import Control, Piece, Text, Tokens
+from minichat.template.messages import Call, ImagePart, Message, Part, TextPart
+from minichat.template.pieces import Control, Image, Piece, Text, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,9 +51,11 @@ class Conversation:
     embedded: Callable[[Sequence[Message], Sequence[Tool]], list[Piece]] | None = None
     bos: str | None = "<s>"
 
-    def ask(self, text: str) -> None:
-        """Adds a user's message. The next `pieces()` end with it."""
-        self.messages.append(Message("user", text))
+    def ask(self, text: str, pictures: Sequence[str] = ()) -> None:
+        """Adds a user's message. The next `pieces()` end with it. pictures: their sources, before the text."""
+        parts: list[Part] = [ImagePart(source) for source in pictures]
+        parts += [TextPart(text)] if text else []
+        self.messages.append(Message("user", tuple(parts) if pictures else text))
 
     def answer(self, text: str, tokens: tuple[int, ...] | None, calls: tuple[Call, ...] = ()) -> None:
         """Adds the model's answer, with the ids that it consists of (without the end token) and the calls in it."""
@@ -89,7 +91,7 @@ class Conversation:
         Raises TemplateError for what the template cannot express.
         """
         if self.template is None:
-            said = (Tokens(m.tokens) if m.tokens is not None else Text(m.text) for m in self.messages)
+            said = [piece for message in self.messages for piece in _as_it_stands(message)]
             return [*([Control(self.bos)] if self.bos is not None else []), *said]
         messages = [*([Message("system", self.system)] if self.system else []), *self.messages]
         if self.template == EMBEDDED and self.embedded is not None:
@@ -99,3 +101,16 @@ class Conversation:
             so_far = Tokens(last.tokens) if last.tokens is not None else Text(last.text)
             return [*self.embedded(messages[:-1], self.tools), so_far]  # as it stood while the answer came
         return render(messages, self.template, self.tools)
+
+
+def _as_it_stands(message: Message) -> list[Piece]:
+    """A message without a template: its pictures and its text, and nothing between them."""
+    if message.tokens is not None:
+        return [Tokens(message.tokens)]
+    if isinstance(message.content, str):
+        return [Text(message.content)]
+    return [
+        Image(part.source) if isinstance(part, ImagePart) else Text(part.text)
+        for part in message.content
+        if isinstance(part, ImagePart | TextPart)
+    ]

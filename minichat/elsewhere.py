@@ -10,9 +10,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from minichat import hub_cache, lm_studio, ollama
-from minichat.foreign import A_FILE, Foreign, real_file
+from minichat.foreign import A_FILE, Foreign, ForeignFile, real_file
+from minichat.projectors import beside, read_projector
 from quant.errors import DataError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,7 +53,21 @@ def at(path: Path) -> Foreign:
         size_bytes = real.stat().st_size
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    return Foreign(A_FILE, "gguf", path.name, path, real, size_bytes)
+    return Foreign(A_FILE, "gguf", path.name, path, real, size_bytes, projector=_projector(path.expanduser()))
+
+
+def projector_at(path: Path) -> ForeignFile:
+    """A projector that a person names. DataError if it is none."""
+    read_projector(path)
+    try:
+        real = path.resolve(strict=True)
+        return ForeignFile(real, real.stat().st_size)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _projector(model: Path) -> ForeignFile | None:
+    return projector_at(path) if (path := beside(model)) is not None else None
 
 
 def named(text: str, models: Sequence[Foreign]) -> list[Foreign]:
@@ -71,9 +87,21 @@ def show_found(models: Sequence[Foreign], as_json: bool) -> None:
     from minichat.terminal.units import format_bytes
 
     if as_json:
-        print_json([asdict(model) | {"path": str(model.path), "file": str(model.file)} for model in models])
+        print_json([_facts(model) for model in models])
     elif not models:
         say("no models of Hugging Face's tools, Ollama or LM Studio are on this disk", stream=sys.stderr)
     else:
-        rows = [(m.name, format_bytes(m.size_bytes), m.program, "GGUF" if m.kind == "gguf" else m.kind) for m in models]
+        rows = [(m.name, format_bytes(m.size_bytes), m.program, _kind(m)) for m in models]
         tables.print_table(("NAME", "SIZE", "PROGRAM", "KIND"), rows, sys.stdout, drop=(3,))
+
+
+def _kind(model: Foreign) -> str:
+    if model.kind != "gguf":
+        return model.kind
+    return "GGUF, pictures" if model.projector is not None else "GGUF"
+
+
+def _facts(model: Foreign) -> dict[str, Any]:
+    other = model.projector
+    projector = asdict(other) | {"file": str(other.file)} if other is not None else None
+    return asdict(model) | {"path": str(model.path), "file": str(model.file), "projector": projector}

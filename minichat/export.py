@@ -3,29 +3,35 @@
 In Markdown each message stands under a heading that tells whose it is. A message is Markdown itself; what it leaves
 open (a code block that an answer was cut off in) is closed, and a message that would swallow what follows it in another
 way is shown as its source. In JSON, `minichat render --messages` reads it back; that an answer was cut off has no place
-there. What a terminal would obey is made visible in Markdown, and an escape in JSON.
+there. Pictures have their names in Markdown, and are data URLs in JSON, where somebody has their bytes. What a terminal
+would obey is made visible in Markdown, and an escape in JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convert.publish import check_place, published
+from minichat.pictures.sources import HEAD_BYTES, data_url, kind_of, name_of
 from minichat.template.messages import Call, ImagePart, Message, TextPart, ThinkPart
 from minichat.terminal.sanitize import UNSAFE, clean, clean_line
-from quant.errors import UsageError
+from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
+PictureOf = Callable[[str], bytes | None]
+
 _HEADINGS = {"system": "System", "user": "You", "assistant": "Model", "tool": "Tool"}
 _MARKDOWN = (".md", ".markdown")
+_NOT_IN_LINKS = re.compile(rb"[^A-Za-z0-9._~-]")
 _OPEN_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
-_MAX_SOURCE = 200  # characters of where a picture comes from; it may be the picture itself
 
 
 def check_file(path: Path) -> None:
@@ -35,20 +41,27 @@ def check_file(path: Path) -> None:
     check_place(path)
 
 
-def write_file(path: Path, messages: Sequence[Message], system: str | None, title: str = "") -> None:
+def write_file(
+    path: Path, messages: Sequence[Message], system: str | None, title: str = "", picture: PictureOf | None = None
+) -> None:
     """Writes a conversation in the form that the file's ending tells, whole or not at all, over what was there.
 
-    Raises UsageError and StorageError, one line each.
+    picture: the bytes of a picture by its source; in Markdown each is a file of its own, which is never written over
+    another. Raises UsageError and StorageError, and for JSON what `picture` does; one line each.
     """
     check_file(path)
-    is_json = path.suffix.lower() == ".json"
-    text = to_json(messages, system) if is_json else to_markdown(messages, system, title)
+    if path.suffix.lower() == ".json":
+        text = to_json(messages, system, picture)
+    else:
+        text = to_markdown(messages, system, title, _beside(path, messages, picture) if picture is not None else {})
     with published(path) as file:
         file.write(text.encode())
 
 
-def to_json(messages: Sequence[Message], system: str | None = None) -> str:
+def to_json(messages: Sequence[Message], system: str | None = None, picture: PictureOf | None = None) -> str:
     """The messages in OpenAI's shape, as `parse_messages` reads them, the system prompt as the first of them.
+
+    picture: the bytes of a picture by its source; without them the source stands there as it is.
 
     >>> print(to_json([Message("user", "Hi")]), end="")
     [
@@ -58,13 +71,15 @@ def to_json(messages: Sequence[Message], system: str | None = None) -> str:
       }
     ]
     """
-    values = [_value(message) for message in _with_system(messages, system)]
+    values = [_value(message, picture) for message in _with_system(messages, system)]
     text = json.dumps(values, ensure_ascii=False, indent=2) + "\n"
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def to_markdown(messages: Sequence[Message], system: str | None = None, title: str = "") -> str:
-    r"""The conversation as a document.
+def to_markdown(
+    messages: Sequence[Message], system: str | None = None, title: str = "", files: Mapping[str, str] | None = None
+) -> str:
+    r"""The conversation as a document. files: of pictures by their sources, to be linked to.
 
     >>> to_markdown([Message("user", "Hi"), Message("assistant", "Hel", cut=True)])
     '## You\n\nHi\n\n## Model\n\nHel\n\n*(cut off)*\n'
@@ -74,7 +89,7 @@ def to_markdown(messages: Sequence[Message], system: str | None = None, title: s
     parser = MarkdownIt()
     blocks = [f"# {_escaped(clean_line(title))}"] if title else []
     for message in _with_system(messages, system):
-        blocks += _message_blocks(message, parser)
+        blocks += _message_blocks(message, parser, files or {})
     return "\n\n".join(blocks) + "\n"
 
 
@@ -82,14 +97,13 @@ def _with_system(messages: Sequence[Message], system: str | None) -> list[Messag
     return [*([Message("system", system)] if system else []), *messages]
 
 
-def _message_blocks(message: Message, parser: MarkdownIt) -> Iterator[str]:
+def _message_blocks(message: Message, parser: MarkdownIt, files: Mapping[str, str]) -> Iterator[str]:
     heading = _HEADINGS[message.role]
     yield f"## {heading} {_code(message.name)}" if message.role == "tool" and message.name else f"## {heading}"
     parts = (TextPart(message.content),) if isinstance(message.content, str) else message.content
     for part in parts:
         if isinstance(part, ImagePart):
-            source = part.source if len(part.source) <= _MAX_SOURCE else part.source[:_MAX_SOURCE] + "…"
-            yield f"(a picture: {_code(source)})"
+            yield _picture_block(part.source, files)
         elif isinstance(part, ThinkPart):
             yield "\n".join(f"> {line}" for line in clean(part.text).split("\n"))
         elif part.text.strip():
@@ -99,6 +113,51 @@ def _message_blocks(message: Message, parser: MarkdownIt) -> Iterator[str]:
         yield _fenced(clean(call.arguments), "json")
     if message.cut:
         yield "*(cut off)*"
+
+
+def _picture_block(source: str, files: Mapping[str, str]) -> str:
+    """
+    >>> _picture_block("a.png", {}), _picture_block("a.png", {"a.png": "my talk-1.png"})
+    ('(a picture: `a.png`)', '![a.png](my%20talk-1.png)')
+    """
+    if source not in files:
+        return f"(a picture: {_code(name_of(source))})"
+    return f"![{_escaped(clean_line(name_of(source)))}]({_link(files[source])})"
+
+
+def _link(name: str) -> str:
+    """A file's name as a link to it, from beside it."""
+    return _NOT_IN_LINKS.sub(lambda match: b"%%%02X" % match[0][0], os.fsencode(name)).decode("ascii")
+
+
+def _beside(path: Path, messages: Sequence[Message], picture: PictureOf) -> dict[str, str]:
+    """Writes the pictures that can be had beside a file; their files' names by their sources. What is there stays."""
+    files: dict[str, str] = {}
+    numbers = count(1)
+    for source in (part.source for message in messages for part in message.content if isinstance(part, ImagePart)):
+        if source in files:
+            continue
+        try:
+            content = picture(source)
+        except DataError:  # it is gone: the document is worth having all the same
+            content = None
+        if content is None:
+            continue
+        ending = {"JPEG": ".jpg"}.get(kind := kind_of(content[:HEAD_BYTES]) or "", f".{kind.lower() or 'bin'}")
+        place = next(p for n in numbers if _is_free(p := path.with_name(f"{path.stem}-{n}{ending}"), content))
+        if not place.exists():
+            with published(place) as file:
+                file.write(content)
+        files[source] = place.name
+    return files
+
+
+def _is_free(path: Path, content: bytes) -> bool:
+    """Whether a file can be written there without loss: there is none, or it is the same."""
+    try:
+        return not os.path.lexists(path) or (path.is_file() and path.read_bytes() == content)
+    except OSError:
+        return False
 
 
 def closed(text: str, parser: MarkdownIt) -> str:
@@ -152,8 +211,8 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#&~|])", r"\\\1", text)
 
 
-def _value(message: Message) -> dict[str, Any]:
-    value: dict[str, Any] = {"role": message.role, "content": _content_value(message)}
+def _value(message: Message, picture: PictureOf | None) -> dict[str, Any]:
+    value: dict[str, Any] = {"role": message.role, "content": _content_value(message, picture)}
     if message.calls:
         value["tool_calls"] = [_call_value(call) for call in message.calls]
     if message.role == "tool":
@@ -161,13 +220,15 @@ def _value(message: Message) -> dict[str, Any]:
     return value
 
 
-def _content_value(message: Message) -> str | list[dict[str, Any]] | None:
+def _content_value(message: Message, picture: PictureOf | None) -> str | list[dict[str, Any]] | None:
     if isinstance(message.content, str):
         return message.content if message.content or not message.calls else None
     values: list[dict[str, Any]] = []
     for part in message.content:
         if isinstance(part, ImagePart):
-            values.append({"type": "image_url", "image_url": {"url": part.source}})
+            content = picture(part.source) if picture is not None else None
+            url = data_url(content) if content is not None else part.source
+            values.append({"type": "image_url", "image_url": {"url": url}})
         elif isinstance(part, ThinkPart):
             values.append({"type": "thinking", "thinking": part.text, **({} if part.closed else {"closed": False})})
         else:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from minichat.attention import read_attention
-from minichat.gguf_model import told_target
+from minichat.gguf_names import told_target
 from minichat.memory import needed, shape_of_header
 from minichat.template.telling import tell
 

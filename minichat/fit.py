@@ -13,6 +13,7 @@ What is chosen leaves a margin for others. What is asked for needs none: it is r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,7 @@ class Demand:
 class Fit:
     """How to load a model. start: the context to open, in tokens; most: what it may grow to. demand: None where the
     header does not tell. note: what had to give way, in one line; "" if nothing had to. draft_on_gpu: whether the model
-    that guesses ahead is on the GPUs."""
+    that guesses ahead is on the GPUs; projector_on_gpu: the one that pictures are read with."""
 
     start: int
     most: int
@@ -130,6 +131,7 @@ class Fit:
     demand: Demand | None = None
     note: str = ""
     draft_on_gpu: bool = False
+    projector_on_gpu: bool = False
 
 
 def choose(name: str, demand: Demand, options: LoadOptions, room: Room) -> Fit:
@@ -186,11 +188,62 @@ def choose_with_draft(name: str, demand: Demand, options: LoadOptions, room: Roo
     return choose(name, demand, options, _without(room, replace(draft, gpu_layers=0), ctx))
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What reading pictures takes besides a model, in bytes: the projector's weights, and the buffers for the largest
+    picture; for the least that is worth it."""
+
+    weights: int
+    largest: int
+    least: int
+
+
+def choose_with_sight(
+    name: str, demand: Demand, options: LoadOptions, room: Room, sight: Sight, draft: Demand | None = None
+) -> Fit:
+    """As `choose`, with a projector beside it: on the GPU if all of the model is there, too; else in RAM.
+
+    Room is left for the largest picture, or for the least one, where a context of common length is left beside it. A
+    chat about texts is never refused for a projector's sake: what is free when a picture comes decides whether it is
+    read, and how large.
+
+    >>> model = Demand(Shape(40, 5120, 32768, 2 * 8 * 128, 131072, 32768), Parts(0, (335_000_000,) * 40, 0))
+    >>> sight = Sight(880_000_000, 900_000_000, 100_000_000)
+    >>> rooms = [Room(64_000_000_000, (Device("GPU", free),)) for free in (24_000_000_000, 14_000_000_000)]
+    >>> [choose_with_sight("model", model, LoadOptions(), room, sight).projector_on_gpu for room in rooms]
+    [True, False]
+    """
+
+    def chosen(left: Room) -> Fit:
+        if draft is None:
+            return choose(name, demand, options, left)
+        return choose_with_draft(name, demand, options, left, draft)
+
+    largest, least = sight.weights + sight.largest, sight.weights + sight.least
+    with suppress(FitError):
+        if room.devices and options.device != "cpu":
+            fit = chosen(_less(room, 0, largest))
+            if fit.gpu_layers > len(demand.parts.layers):
+                return replace(fit, projector_on_gpu=True)
+    common = min(options.ctx or demand.shape.context_length or DEFAULT_CTX, DEFAULT_CTX)
+    for taken in (largest, least):
+        with suppress(FitError):
+            fit = chosen(_less(room, taken, 0))
+            if fit.most >= common:
+                return fit
+    return chosen(room)
+
+
 def _without(room: Room, draft: Demand, ctx: int) -> Room:
     """What is left beside a draft model. Its process is the one of the other model."""
     taken = draft.at(ctx)
     in_ram = taken.ram - process_bytes(draft.shape) // 2  # llama.cpp has its vocabulary once more
-    on_devices, devices = taken.devices, []
+    return _less(room, in_ram, taken.devices)
+
+
+def _less(room: Room, in_ram: int, on_devices: int) -> Room:
+    """What is left once so many bytes are taken."""
+    devices = []
     for device in room.devices:
         part = min(device.free_bytes, on_devices)
         on_devices -= part

@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from minichat.folders import read_plain
-from minichat.gguf_names import is_part, is_projector
+from minichat.gguf_names import choose_projector, is_part, is_projector
 
 A_FILE = "a file"  # what stands for a program, where a person has named the file
 _MAX_ENTRIES = 20_000  # of one folder
 _GGUF_MAGIC = b"GGUF"
+
+
+@dataclass(frozen=True)
+class ForeignFile:
+    """Another file of a model: what it really is, its bytes, and its sha256 if the program tells it."""
+
+    file: Path
+    size_bytes: int
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Foreign:
     program: "Ollama". kind: one GGUF file, or the folder of a checkpoint to convert. name: what that program calls
     it. path: as the program knows it, which may be a link; `file` is what it leads to. sha256: as the program has it,
     for nobody has looked; None if it tells none. repo and revision (a commit): of the hub, where that is known.
+    projector: what the model reads pictures with, if the program has that; nobody has looked whether it does.
     """
 
     program: str
@@ -40,6 +50,7 @@ class Foreign:
     sha256: str | None = None
     repo: str | None = None
     revision: str | None = None
+    projector: ForeignFile | None = None
 
     @property
     def origin(self) -> str:
@@ -91,6 +102,14 @@ def is_model_file(path: Path, real: Path) -> bool:
         return read_plain(real, len(_GGUF_MAGIC)) == _GGUF_MAGIC
     except OSError:
         return False
+
+
+def projector_beside(path: Path, others: Sequence[Path], root: Path) -> ForeignFile | None:
+    """Which of the files in `root`, a real folder, the model in one of them reads pictures with, by their names."""
+    by_name = {other.relative_to(root).as_posix(): other for other in others}
+    chosen = choose_projector(path.relative_to(root).as_posix(), by_name)
+    real = real_file(by_name[chosen], root) if chosen is not None else None
+    return ForeignFile(*real) if real is not None else None
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from convert.provenance import MRL, MRL_NAME, MRL_NOTICE
 from minichat.folders import read_plain
-from minichat.gguf_names import quant_of
+from minichat.gguf_names import quant_of, told_target
 from minichat.licences import Licensed, terms_of
 from minichat.manifest import Manifest, ModelName
 from quant.errors import GgufError
-from quant.types import target_by_file_type
 
 if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
@@ -73,17 +72,6 @@ def licensed_file(name: str, path: Path) -> Licensed:
         return Licensed(name, None, None, None)
     told = [value for key in _LICENCE_KEYS if isinstance(value := metadata.get(key), str)]
     return Licensed(name, " ".join(told)[:_MAX_TEXT], None, None, f"head-{hashlib.sha256(head).hexdigest()}")
-
-
-def told_target(metadata: Mapping[str, Any]) -> str | None:
-    """The quantization that a header names, if minichat knows it.
-
-    >>> told_target({"general.file_type": 15}), told_target({"general.file_type": "15"})
-    ('q4_K_M', None)
-    """
-    number = metadata.get("general.file_type")
-    target = target_by_file_type(number) if type(number) is int else None
-    return target.name if target is not None else None
 
 
 def target_of(header: GgufHeader, file_name: str) -> str:

@@ -2,16 +2,17 @@
 
     Mistral-Small-24B-Instruct-2501-Q4_K_M.gguf      model.q4_k_m.gguf      Devstral-Small-F16.gguf
 
-Pure; names only.
+Pure; names, and what a header names itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from quant.errors import DataError, UsageError
-from quant.types import parse_target
+from quant.types import parse_target, target_by_file_type
 
 # A quantization at the end of a file's name: llama.cpp's types, with what some publishers put before or after them.
 _QUANT = re.compile(
@@ -20,8 +21,20 @@ _QUANT = re.compile(
 )
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 _PROJECTOR = re.compile(r"(?:^|[-_.])mmproj(?:[-_.]|$)", re.IGNORECASE)
+_PROJECTOR_QUANTS = ("fp16", "bf16", "q8_0", "f32")  # of a projector's files: the first that there is
 _DEFAULT = "q4_K_M"
 _SHOWN = 12
+
+
+def told_target(metadata: Mapping[str, Any]) -> str | None:
+    """The quantization that a header names, if minichat knows it.
+
+    >>> told_target({"general.file_type": 15}), told_target({"general.file_type": "15"})
+    ('q4_K_M', None)
+    """
+    number = metadata.get("general.file_type")
+    target = target_by_file_type(number) if type(number) is int else None
+    return target.name if target is not None else None
 
 
 def is_projector(name: str) -> bool:
@@ -88,6 +101,31 @@ def choose_gguf(repo: str, names: Iterable[str], quant: str | None) -> str | Non
     return _only(repo, whole)
 
 
+def choose_projector(model: str, names: Iterable[str], quant: str | None = None) -> str | None:
+    """What the file `model` reads pictures with, among the files beside it: at `quant`, else float16 first.
+
+    Those in the model's own folder go before others, and one that is called as the model before one that could be any
+    model's. None if there is none, or if several models' are there and nothing tells which is this one's.
+
+    >>> choose_projector("Small-Q4_K_M.gguf", ["mmproj-F32.gguf", "mmproj-F16.gguf", "x-Q8_0.gguf"])
+    'mmproj-F16.gguf'
+    >>> choose_projector("Small-Q4_K_M.gguf", ["mmproj-Small-Q8_0.gguf", "mmproj-Nemo-F16.gguf"])
+    'mmproj-Small-Q8_0.gguf'
+    >>> choose_projector("Large.gguf", ["mmproj-Small.gguf", "mmproj-Nemo.gguf"]) is None
+    True
+    """
+    files = sorted(name for name in names if name.lower().endswith(".gguf") and is_projector(name) and name != model)
+    files = [name for name in files if _folder(name) == _folder(model)] or files
+    exact = f"mmproj-{model.rsplit('/', 1)[-1]}".lower()
+    by_model: dict[str, list[str]] = {}
+    for name in files:
+        by_model.setdefault(_model_of(name), []).append(name)
+    own = by_model.get(_model_of(model)) or (next(iter(by_model.values())) if len(by_model) == 1 else [])
+    if quant is not None:
+        own = [name for name in own if (quant_of(name) or "").lower() == spelled(quant).lower()]
+    return min(own, key=lambda name: (name.rsplit("/", 1)[-1].lower() != exact, _rank(name), name), default=None)
+
+
 def has_quant(names: Iterable[str], quant: str | None) -> bool:
     """Whether one of a repo's GGUF files is what `choose_gguf` looks for, if only in parts."""
     return bool(_fitting([name for name in names if is_gguf(name)], quant))
@@ -122,6 +160,26 @@ def _only(repo: str, files: list[str]) -> str:
         at = quant_of(files[0]) or "one quantization"
         raise DataError(f"{repo} has several files at {at}: {shown}; name one by its link on the hub")
     return files[0]
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _model_of(name: str) -> str:
+    """What a file's name says of the model, without its quantization and what tells a projector.
+
+    >>> _model_of("x/Small-3.1-Q4_K_M.gguf"), _model_of("mmproj-small-3.1-f16.gguf"), _model_of("mmproj-F16.gguf")
+    ('small-3.1', 'small-3.1', '')
+    """
+    stem = _QUANT.sub("", _PART.sub("", _stem(name)))
+    return "-".join(word for word in re.split("[-_ ]+", stem.lower()) if word not in ("", "mmproj"))
+
+
+def _rank(name: str) -> int:
+    """How early a projector's quantization is wanted; one that its name does not tell is float16 as a rule."""
+    quant = quant_of(name) or _PROJECTOR_QUANTS[0]
+    return _PROJECTOR_QUANTS.index(quant) if quant in _PROJECTOR_QUANTS else len(_PROJECTOR_QUANTS)
 
 
 def _stem(name: str) -> str:

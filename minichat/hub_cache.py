@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from minichat.folders import read_plain
-from minichat.foreign import Foreign, files_in, folders_in, is_model_file, real_file, real_folder
+from minichat.foreign import Foreign, files_in, folders_in, is_model_file, projector_beside, real_file, real_folder
 from minichat.hub.address import is_repo
 from quant.errors import MinichatError
 
@@ -59,13 +60,17 @@ def _in_repo(repo: str, folder: Path) -> Iterator[Foreign]:
     seen: set[Path] = set()
     has_checkpoint = False
     for snapshot in _snapshots(folder):
-        for path in files_in(snapshot, _DEPTH):
-            if path.suffix.lower() != ".gguf" or (real := real_file(path, folder)) is None or real[0] in seen:
+        files = [path for path in files_in(snapshot, _DEPTH) if path.suffix.lower() == ".gguf"]
+        for path in files:
+            if (real := real_file(path, folder)) is None or real[0] in seen:
                 continue
             seen.add(real[0])
             if is_model_file(path, real[0]):
                 name = f"{repo}/{path.relative_to(snapshot).as_posix()}"
-                yield Foreign(PROGRAM, "gguf", name, path, *real, _told_sha256(real[0]), repo, snapshot.name)
+                projector = projector_beside(path, files, folder)
+                if projector is not None:
+                    projector = replace(projector, sha256=_told_sha256(projector.file))
+                yield Foreign(PROGRAM, "gguf", name, path, *real, _told_sha256(real[0]), repo, snapshot.name, projector)
         if not has_checkpoint and (size_bytes := _checkpoint_bytes(snapshot, folder)) is not None:
             has_checkpoint = True
             yield Foreign(PROGRAM, "checkpoint", repo, snapshot, snapshot, size_bytes, None, repo, snapshot.name)

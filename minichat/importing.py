@@ -1,4 +1,5 @@
-"""Take a GGUF file of another program into the store: used in place, linked or copied, but looked at first.
+"""Take a GGUF file of another program into the store: used in place, linked or copied, but looked at first. So, too,
+what its model reads pictures with, if the program keeps that beside it.
 
 The bytes are hashed as they will be used, and held against what the other program says of them; the header must be one
 that could be loaded. The other program's file is not changed.
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.digest import sha256_of
+from minichat.foreign import ForeignFile
 from minichat.gguf_model import Known, check_model, manifest_of_header, target_of
 from minichat.manifest import Manifest, ModelName, name_like, tag_like
 from minichat.place import ALL_WAYS, OWN_BYTES, Way, place
 from quant.errors import DataError, GgufError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from convert.gguf_file import GgufHeader
     from minichat.foreign import Foreign
@@ -51,6 +53,7 @@ def import_model(
     not what the other program says, or is no language model, StorageError if the store cannot be written.
     """
     size_bytes, header = _look(foreign)
+    projector = _seen(foreign, header, show_work)
     target = target_of(header, foreign.path.name)
     known = known or Known()
     known = replace(known, repo=known.repo or foreign.repo, revision=known.revision or foreign.revision)
@@ -59,15 +62,17 @@ def import_model(
     with store.incoming(first, lambda: show_work.note(f"another minichat is making {first}: waiting for it")) as folder:
         with show_work(f"importing {foreign.name}") as work:
             file = folder / "model.gguf"
-            way, digest = _take(foreign, file, OWN_BYTES if copy else ALL_WAYS, work)
-            if foreign.sha256 not in (None, digest):
-                raise DataError(f"{foreign.file} is damaged: its sha256 is {digest}, and should be {foreign.sha256}")
-            if file.stat().st_size != size_bytes:
-                raise DataError(f"{foreign.file} has changed while it was read; try again")
+            own, ways = ForeignFile(foreign.file, size_bytes, foreign.sha256), OWN_BYTES if copy else ALL_WAYS
+            bar = _Bar(work, (own, projector))
+            way, digest = _take(own, file, ways, bar)
             made = manifest_of_header(header, first, target, digest, foreign.origin, known)
+            other = None
+            if projector is not None:
+                other = folder / "projector.gguf"
+                made = _with_projector(made, projector, other, ways, bar)
             key = _free_name(store, made) if name is None else first
             before = store.find(key)
-            store.add(file, replace(made, name=key.name))
+            store.add(file, replace(made, name=key.name), other)
         made = store.get(key)
     if before is not None and before.blob != made.blob:
         show_work.note(f"{before.full_name} is replaced: it was {before.target}, made from {before.source}")
@@ -118,30 +123,66 @@ def _look(foreign: Foreign) -> tuple[int, GgufHeader]:
     return size_bytes, header
 
 
-def _take(foreign: Foreign, file: Path, ways: tuple[Way, ...], work: Progress) -> tuple[Way, str]:
-    """Places the file and hashes it where it now stands. The way, and the sha256."""
-    done, total = 0, foreign.size_bytes
+def _seen(foreign: Foreign, header: GgufHeader, show_work: ShowWork) -> ForeignFile | None:
+    """What the model reads pictures with; None, with a remark, for what it cannot read them with."""
+    from minichat.projectors import check_sound
+
+    other = foreign.projector
+    if other is None:
+        return None
+    try:
+        check_sound(other.file, header.metadata, foreign.name)
+    except DataError as error:
+        show_work.note(f"text only: {error}")
+        return None
+    return other
+
+
+class _Bar:
+    """How far all files are, each of which is copied and read, or only read where it need not be copied."""
+
+    def __init__(self, work: Progress, files: Iterable[ForeignFile | None]) -> None:
+        self._work, self._total = work, sum(file.size_bytes for file in files if file is not None)
+        self._done = 0
+        self.reads = 2
+
+    def add(self, n_bytes: int, detail: str) -> None:
+        total = self._total * self.reads
+        self._done = min(self._done + n_bytes, total)
+        self._work.update(self._done, total, detail)
+
+
+def _with_projector(made: Manifest, projector: ForeignFile, file: Path, ways: tuple[Way, ...], bar: _Bar) -> Manifest:
+    """The manifest, with what is now in `file`, too."""
+    _, digest = _take(projector, file, ways, bar)
+    return replace(made, projector=f"sha256-{digest}", projector_bytes=projector.size_bytes)
+
+
+def _take(source: ForeignFile, file: Path, ways: tuple[Way, ...], bar: _Bar) -> tuple[Way, str]:
+    """Places the file and hashes it where it now stands. The way, and the sha256. DataError if it is not as told."""
 
     def on_bytes(n_bytes: int) -> None:
-        nonlocal done
-        done += n_bytes
-        work.update(done, total * copies, foreign.file.name)
+        bar.add(n_bytes, source.file.name)
 
-    copies = 2
     try:
-        way = place(foreign.file, file, ways, on_bytes)
+        way = place(source.file, file, ways, on_bytes)
     except BrokenPipeError:  # whoever was told of the progress has left
         raise
     except OSError as error:
-        raise StorageError(f"{foreign.file} cannot be copied to {file.parent}: {error.strerror or error}") from error
-    copies = 2 if way == "copy" else 1
-    return way, _digest(foreign, file, on_bytes)
+        raise StorageError(f"{source.file} cannot be copied to {file.parent}: {error.strerror or error}") from error
+    bar.reads = 2 if way == "copy" else 1
+    digest = _digest(source.file, file, on_bytes)
+    if source.sha256 not in (None, digest):
+        raise DataError(f"{source.file} is damaged: its sha256 is {digest}, and should be {source.sha256}")
+    if file.stat().st_size != source.size_bytes:
+        raise DataError(f"{source.file} has changed while it was read; try again")
+    return way, digest
 
 
-def _digest(foreign: Foreign, file: Path, on_bytes: Callable[[int], None]) -> str:
+def _digest(source: Path, file: Path, on_bytes: Callable[[int], None]) -> str:
     try:
         return sha256_of(file, on_bytes)
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise DataError(f"{foreign.file} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{source} cannot be read: {error.strerror or error}") from error

@@ -1,7 +1,7 @@
 """What a person gives to a command besides its options: a prompt, piped text, lines, a file of messages.
 
 Text that is piped in as a prompt may come from anywhere: a byte in it that is no UTF-8 is replaced, and that is said
-once. What must be exact, such as messages and schemas in JSON, is refused then.
+once. What must be exact, such as messages and schemas in JSON, is refused then; so is a picture in the place of text.
 """
 
 from __future__ import annotations
@@ -21,20 +21,36 @@ _MAX_TEXT_BYTES = 64 << 20
 _MAX_LINE_BYTES = 16 << 20
 _PATIENCE_S = 2.0
 _STDIN = "standard input"
+_PNG_REST = b"\x1a\n"  # what is left of a PNG's mark behind the end of line in it
 _MARK = "\ufeff"  # what some programs write before UTF-8
 
 
-def read_question(prompt: str | None) -> str | None:
-    """What to answer: piped text, a blank line, PROMPT; None to chat. Raises UsageError where that is empty."""
+def read_question(prompt: str | None, taken: str = "", may_be_empty: bool = False) -> str | None:
+    """What to answer: piped text, a blank line, PROMPT; None to chat. Raises UsageError where that is empty, or what is
+    piped in is a picture.
+
+    taken: what standard input was read for already, if it was. may_be_empty: where something else is there to answer.
+    """
+    if taken:
+        if prompt == "-":
+            raise UsageError(f"standard input cannot be both {taken} and the prompt")
+        return prompt or ""
     from_pipe = prompt == "-" or not sys.stdin.isatty()
-    piped = _replaced(_read("-")) if from_pipe else None
+    piped = _piped_text() if from_pipe else None
     prompt = None if prompt == "-" else prompt
     if piped is None and prompt is None:
         return None
     parts = [part for part in ((piped or "").strip("\r\n"), prompt or "") if part.strip()]
-    if not parts:
+    if not parts and not may_be_empty:
         raise UsageError("the prompt is empty")
     return "\n\n".join(parts)
+
+
+def read_piped(asked: str) -> bytes:
+    """What is piped in, as it is. UsageError, which begins with what was `asked`, where nobody pipes anything in."""
+    if sys.stdin.isatty():
+        raise UsageError(f"{asked}: pipe it in, or put `< FILE` behind the command")
+    return _read("-")
 
 
 def read_text(file: str) -> str:
@@ -70,6 +86,8 @@ class Lines:
         number = 0
         while raw := self._read():
             number += 1
+            if number == 1:
+                _refuse_picture(raw + _PNG_REST, "`--images FILE…` answers pictures")
             if len(raw) <= self._longest:
                 yield Line(number, self._text(raw, number))
                 continue
@@ -109,7 +127,8 @@ def _size(stream: BinaryIO) -> int | None:
 
 def _read(file: str) -> bytes:
     try:
-        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+        # Path's own way to the home folder fails where there is none
+        with sys.stdin.buffer if file == "-" else Path(os.path.expanduser(file)).open("rb") as stream:  # noqa: PTH111
             if file == "-":
                 _tell_of_waiting(stream)
             raw = stream.read(_MAX_TEXT_BYTES + 1)
@@ -136,6 +155,30 @@ def _tell_of_waiting(stream: BinaryIO) -> None:
 
 def _name(file: str) -> str:
     return _STDIN if file == "-" else file
+
+
+def _piped_text() -> str:
+    raw = _read("-")
+    _refuse_picture(raw, '`minichat run MODEL --image - "What is this?" < FILE` shows it to the model')
+    return _replaced(raw)
+
+
+def _refuse_picture(raw: bytes, instead: str) -> None:
+    """Raises UsageError for what begins as a picture does, or a PDF: no model can make anything of it as text."""
+    from minichat.pictures.sources import HEAD_BYTES, KINDS, kind_of, other_kind
+
+    if (kind := kind_of(raw[:HEAD_BYTES])) is not None and not _is_text(raw):
+        raise UsageError(f"{_STDIN} is a picture ({kind}), and would be read as text: {instead}")
+    if b"\0" in raw and (other := other_kind(raw)):  # a text in another encoding may begin with "BM"
+        raise UsageError(f"{_STDIN} is {other}, and no text: of pictures, minichat reads {KINDS}")
+
+
+def _is_text(raw: bytes) -> bool:
+    """Whether these bytes are a text that only begins as a picture does: "GIF89a is a format of …"."""
+    try:
+        return "\0" not in raw.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _replaced(raw: bytes) -> str:

@@ -7,6 +7,9 @@
             print(text, end="", flush=True)
         print(chat.say("Who made it?").text)
 
+    with Chat("mistral-small3.1") as chat:
+        print(chat.say("What is this?", images=["photo.jpg"]).text)
+
 - The model runs in a process of its own. Making a Chat starts it and returns at once; what is wrong with the model's
   file is raised by the first use. It ends with the chat: `with`, `close()`, or when nothing refers to it any more.
 - A Chat belongs to one thread at a time; a second one that uses it meanwhile gets a UsageError. Only `stop()` may come
@@ -23,6 +26,7 @@ import json
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +35,18 @@ from minichat.engine.client import Engine
 from minichat.engine.types import LoadOptions, Sampling
 from minichat.parameters import PARAMETERS
 from minichat.reply import Alone, Heard, Reply
-from quant.errors import UsageError
+from minichat.sight import Sight, seeing, with_mmproj, with_projector
+from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from minichat.answering import Question
     from minichat.engine.types import CacheType, Device, FlashAttention, ModelInfo, Stats
     from minichat.formats import Format
     from minichat.models import Model
     from minichat.reply import Stream
     from minichat.template.messages import Message
     from minichat.tools.live import LiveTools
+    from minichat.tools.rounds import Supply
 
 
 class Chat:
@@ -52,7 +59,9 @@ class Chat:
         answer, without a question to anybody, and what they raise is told to the model.
     max_tokens, temperature, top_k, top_p, min_p, seed: of every answer, unless `say` says otherwise. None leaves it to
         the model's makers and to minichat; temperature 0 always takes the likeliest token.
-    template: over the model's own. ctx: context in tokens (None: as much as fits). The others are the options of
+    template: over the model's own. ctx: context in tokens (None: as much as fits).
+    image_max_tokens: of a picture, which is made smaller for that (None: all that the model takes). mmproj: the file
+        that makes the model see, where it is not beside it; "none": text alone. The others are the options of
         `minichat run`.
 
     Raises UsageError for a value out of its limits, DataError for a model that is not here, ToolError for a function
@@ -81,6 +90,8 @@ class Chat:
         flash_attention: FlashAttention = "auto",
         draft: str | os.PathLike[str] | None = None,
         speculation: bool = True,
+        image_max_tokens: int | None = None,
+        mmproj: str | os.PathLike[str] | None = None,
     ) -> None:
         self._max_tokens = _checked("max-tokens", max_tokens)
         self._sampling = _sampling(Sampling(), temperature, top_k, top_p, min_p, seed)
@@ -97,14 +108,17 @@ class Chat:
         )
         self._tools = _live(tools)
         self._conversation = Conversation(None, system, _messages(messages), self._tools.tools if self._tools else ())
-        self._model = _found(model)
+        self._model = with_mmproj(_found(model), mmproj)
+        self._load = with_projector(self._load, self._model)
+        self._sight = Sight(self._model, _checked("image-max-tokens", image_max_tokens), keeps=False)
         if self._sampling.temperature is None and self._model.manifest is not None:
             self._sampling = replace(self._sampling, temperature=self._model.manifest.temperature)
         self._alone = Alone()
         self._info: ModelInfo | None = None
         self._stats: Stats | None = None
         self._heard, self._reply = Heard(), _no_reply
-        self._running = _Running(Engine(self._model.path, self._load))
+        self._urls: dict[str, str] = {}  # of pictures, by their sources
+        self._running = _Running(self._start(), self._sight)
         self._end = weakref.finalize(self, self._running.close)
 
     # Talking.
@@ -113,6 +127,7 @@ class Chat:
         self,
         text: str,
         *,
+        images: Sequence[str | os.PathLike[str] | bytes] = (),
         schema: object = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
@@ -123,20 +138,28 @@ class Chat:
     ) -> Reply:
         """The model's answer: iterate over it for its text as it comes, or take its `text`.
 
+        images: pictures that come before the text, for a model that sees: paths, data: URLs, or the bytes of files
+        (JPEG, PNG, WebP, GIF). Here they are read, and what is wrong with one is a DataError now.
         schema: a JSON Schema that the answer is held to; `Reply.value` is then its value. The others are as in the
         class, for this answer. Reading the reply raises ContextError for a conversation that is longer than the
         context, EngineError if the engine died, ToolError for calls of tools that lead nowhere.
         """
         if not isinstance(text, str):
             raise TypeError(f"a message is a text, not {type(text).__name__}")
+        if isinstance(images, str | bytes | os.PathLike):
+            raise TypeError(f"images are a list: images=[{images!r:.80}]")
         longest = _checked("max-tokens", max_tokens) or self._max_tokens
         sampling = _sampling(self._sampling, temperature, top_k, top_p, min_p, seed)
         form = self._form(schema)
         with self._alone():
+            from minichat.answering import Question
+
             self._check_open()
             self._give_up_last()
+            pictures = tuple(self._sight.add(image).source for image in images)
             self._heard = Heard()
-            reply = Reply(self._stream(self._heard, text, sampling, longest, form), self._heard, self._alone)
+            asked = Question(text, sampling, longest, form, self._supply(), pictures)
+            reply = Reply(self._stream(self._heard, asked), self._heard, self._alone)
             self._reply = weakref.ref(reply)  # who breaks off a loop lets go of the reply, and that ends it
         return reply
 
@@ -149,8 +172,12 @@ class Chat:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """What was said so far, oldest first: each has `role` and `text`, answers their `tokens`."""
-        return tuple(self._conversation.messages)
+        """What was said so far, oldest first: each has `role` and `text`, answers their `tokens`.
+
+        They are whole in themselves: a picture that was read here is a data: URL in them, so that another Chat takes
+        them as its `messages`, also in a later process (they can be pickled).
+        """
+        return tuple(self._whole(message) for message in self._conversation.messages)
 
     @property
     def system(self) -> str | None:
@@ -196,6 +223,9 @@ class Chat:
 
     def close(self) -> None:
         """Ends the engine. The messages stay; nothing more can be asked. Closing twice does no harm."""
+        self._sight.stop()  # nobody waits for a picture that is being read
+        for message in self._conversation.messages:  # whose pictures' files go with the engine
+            self._whole(message)
         self._end()
 
     def __enter__(self) -> Chat:
@@ -208,6 +238,29 @@ class Chat:
         turns = len(self._conversation.turns())
         return f"<Chat with {self.model}, {turns} turn{'s' * (turns != 1)}{'' if self._end.alive else ', closed'}>"
 
+    def _whole(self, message: Message) -> Message:
+        """A message with the pictures that only this chat knows as data: URLs."""
+        if isinstance(message.content, str):
+            return message
+        from minichat.template.messages import ImagePart
+
+        parts = (
+            replace(part, source=self._url_of(part.source)) if isinstance(part, ImagePart) else part
+            for part in message.content
+        )
+        return replace(message, content=tuple(parts))
+
+    def _url_of(self, source: str) -> str:
+        """A picture's source for elsewhere; as it is, if its bytes are not to be had here."""
+        from minichat.pictures.sources import data_url, kept
+
+        if kept(source) is None:
+            return source
+        if source not in self._urls and self._end.alive:
+            with suppress(DataError):
+                self._urls[source] = data_url(self._sight.album().content(source))
+        return self._urls.get(source, source)
+
     # Below: for who is alone with the chat.
 
     def _check_open(self) -> None:
@@ -219,13 +272,16 @@ class Chat:
         if (last := self._reply()) is not None:
             last.close()
 
+    def _start(self) -> Engine:
+        return seeing(Engine(self._model.path, self._load), self._sight, self._model)
+
     def _ready(self) -> Engine:
         """The engine with the model loaded; started anew if it died. What depends on the model is found out once."""
         from minichat.templates import check_call_tokens, check_tools, template_of
 
         self._check_open()
         if self._running.engine.has_died():
-            self._running.restart(lambda: Engine(self._model.path, self._load))
+            self._running.restart(self._start)
         engine = self._running.engine
         info = engine.wait_loaded()
         self._conversation.embedded = engine.apply_template
@@ -248,12 +304,13 @@ class Chat:
             raise UsageError("an answer that must be JSON cannot call tools: ask a Chat without tools")
         return Format("the schema", grammar_of(schema), schema)
 
-    def _stream(self, heard: Heard, text: str, sampling: Sampling, longest: int | None, form: Format) -> Stream:
-        """The text of an answer. Not asked for before it is read: then the engine may have to be waited for."""
-        from minichat.answering import Question, stream
+    def _supply(self) -> Supply | None:
+        return self._tools.result_of if self._tools is not None else None
 
-        supply = self._tools.result_of if self._tools is not None else None
-        question = Question(text, sampling, longest, form, supply)
+    def _stream(self, heard: Heard, question: Question) -> Stream:
+        """The text of an answer. Not asked for before it is read: then the engine may have to be waited for."""
+        from minichat.answering import stream
+
         try:
             yield from stream(self._ready, self._conversation, question, heard)
         finally:
@@ -261,10 +318,10 @@ class Chat:
 
 
 class _Running:
-    """The engine of a chat, which outlives no chat: this knows nothing of it."""
+    """The engine of a chat and its pictures, which outlive no chat: this knows nothing of it."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, sight: Sight) -> None:
+        self.engine, self._sight = engine, sight
 
     def restart(self, start: Callable[[], Engine]) -> None:
         self.engine.close()
@@ -272,6 +329,7 @@ class _Running:
 
     def close(self) -> None:
         self.engine.close()
+        self._sight.close()
 
 
 def _no_reply() -> Reply | None:

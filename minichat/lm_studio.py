@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from minichat.foreign import Foreign, files_in, folders_in, is_model_file, real_file, real_folder
+from minichat.foreign import Foreign, files_in, folders_in, is_model_file, projector_beside, real_file, real_folder
 
 PROGRAM = "LM Studio"
 _FOLDERS = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
@@ -22,8 +22,9 @@ def models() -> Iterator[Foreign]:
     for root in roots():
         for publisher in folders_in(root):
             for repo in folders_in(publisher):
-                for path in files_in(repo, _DEPTH):
-                    if path.suffix.lower() != ".gguf" or (real := real_file(path, root)) is None:
+                files = [path for path in files_in(repo, _DEPTH) if path.suffix.lower() == ".gguf"]
+                for path in files:
+                    if (real := real_file(path, root)) is None or not is_model_file(path, real[0]):
                         continue
-                    if is_model_file(path, real[0]):
-                        yield Foreign(PROGRAM, "gguf", path.relative_to(root).as_posix(), path, *real)
+                    name, projector = path.relative_to(root).as_posix(), projector_beside(path, files, root)
+                    yield Foreign(PROGRAM, "gguf", name, path, *real, projector=projector)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from minichat.demos import is_demo
 from minichat.hub.address import is_repo
 from quant.errors import UsageError
 
 DEFAULT_TAG = "q4_K_M"
-DEMO = "demo"  # the name of the model that comes with minichat
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _BLOB = re.compile(r"sha256-[0-9a-f]{64}")
 _ENDING = re.compile(r"(?:[._-](?:gguf)?)+$", re.IGNORECASE)
@@ -67,15 +67,15 @@ class ModelName:
 
 
 def name_like(text: str, origin: str) -> str:
-    """A name for what is called `text` elsewhere: none that is read as a path, nor the one of the demo.
+    """A name for what is called `text` elsewhere: none that is read as a path, nor the one of a demo.
 
-    origin: where it comes from, in a word, which tells it from the demo.
+    origin: where it comes from, in a word, which tells it from that.
 
     >>> name_like("Mistral Small (3).gguf", "hub"), name_like("Demo-GGUF", "hub"), name_like("…", "hub")
     ('mistral-small-3', 'demo-hub', 'model')
     """
     name = _shortened(re.sub(r"[^a-z0-9._-]+", "-", text.lower())) or "model"
-    return f"{name}-{origin}" if name == DEMO else name
+    return f"{name}-{origin}" if is_demo(name) else name
 
 
 def tag_like(text: str) -> str | None:
@@ -97,13 +97,23 @@ def _shortened(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class KeptFile:
+    """One file of a model: its name among the blobs, its bytes, and where it is kept if the store only links to it."""
+
+    blob: str
+    size_bytes: int
+    linked: str | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a name in the store stands for. size_bytes and parameters count; context_length in tokens.
 
     blob: "sha256-" and the 64 hex digits of the GGUF file. source: where the model came from. source_stamp: a
     fingerprint of that, to see whether it has changed since. repo and revision: of the hub, if it came from there.
     temperature: the one that its makers advise. linked: the other program's file, an absolute path, that the blob is
-    a symbolic link to; None for a file of the store's own.
+    a symbolic link to; None for a file of the store's own. projector: the blob of the file that the model reads
+    pictures with, of projector_bytes, linked as the model's own may be; None for a model of text alone.
     """
 
     name: str
@@ -125,6 +135,34 @@ class Manifest:
     notice: str | None = None
     temperature: float | None = None
     linked: str | None = None
+    projector: str | None = None
+    projector_bytes: int = 0
+    projector_linked: str | None = None
+
+    @property
+    def file(self) -> KeptFile:
+        """The model's own file."""
+        return KeptFile(self.blob, self.size_bytes, self.linked)
+
+    @property
+    def projector_file(self) -> KeptFile | None:
+        """What it reads pictures with; None for a model of text alone."""
+        return KeptFile(self.projector, self.projector_bytes, self.projector_linked) if self.projector else None
+
+    @property
+    def files(self) -> tuple[KeptFile, ...]:
+        """All files of the model."""
+        return (self.file, *filter(None, (self.projector_file,)))
+
+    @property
+    def sees(self) -> bool:
+        """Whether it can read pictures."""
+        return self.projector is not None
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all its files."""
+        return self.size_bytes + self.projector_bytes
 
     @property
     def full_name(self) -> str:
@@ -172,11 +210,11 @@ def _is_sound_text(name: str, value: str) -> bool:
             return _NAME.fullmatch(value) is not None and value == value.lower()
         case "tag":
             return _NAME.fullmatch(value) is not None
-        case "blob":
+        case "blob" | "projector":
             return _BLOB.fullmatch(value) is not None
         case "repo":
             return is_repo(value)
-        case "linked":
+        case "linked" | "projector_linked":
             return Path(value).is_absolute() and "\0" not in value
         case _:
             return True

@@ -1,7 +1,7 @@
 """What MODEL on the command line stands for: a GGUF file, in the end.
 
 ./mistral.gguf, /models/x      a path: anything that begins with `.`, `~` or `/`, that is there, or that ends in .gguf
-demo, demo:q8_0                the model that ships with minichat, converted on first use
+demo, demo:q8_0                a model that ships with minichat (`minichat.demos`), converted on first use
 mistral-small:24b-q4_K_M       a name in the store, else one of the catalog, fetched on first use
 org/repo[:quant], hf:…, a link a repo on the hub, fetched on first use
 my-checkpoint                  a checkpoint folder here, if no model has that name; converted on first use
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minichat.demos import demo_folder, demo_target, demos, is_demo
 from minichat.making import checkpoint_folder, converted, name_of_folder
-from minichat.manifest import DEFAULT_TAG, DEMO, Manifest, ModelName
+from minichat.manifest import DEFAULT_TAG, Manifest, ModelName
 from minichat.store import Store
 from minichat.work import ShowWork
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
@@ -32,11 +33,17 @@ _MAX_SUGGESTIONS = 3
 
 @dataclass(frozen=True)
 class Model:
-    """A GGUF file and the name that a person knows it by. manifest: what the store knows; None for a file elsewhere."""
+    """A GGUF file and the name that a person knows it by. manifest: what the store knows; None for a file elsewhere.
+
+    projector: the file that it reads pictures with; None for a model of text alone. lacks: why that cannot be used,
+    although it belongs to the model, in a line.
+    """
 
     name: str
     path: Path
     manifest: Manifest | None = None
+    projector: Path | None = None
+    lacks: str | None = None
 
     @property
     def reference(self) -> str:
@@ -56,7 +63,7 @@ def resolve(text: str, store: Store, show_work: ShowWork, fetch: Fetch | None = 
     if (wanted := on_hub(text)) is not None:
         return _stored(_from_hub(wanted, store, fetch), store)
     name = ModelName.parse(text)
-    if name.name == DEMO:
+    if is_demo(name.name):
         return _stored(_demo(name, store, show_work), store)
     if (found := store.find(name)) is not None:
         return _stored(found, store)
@@ -105,7 +112,7 @@ def names_model(text: str, store: Store) -> bool:
         name = ModelName.parse(text)
     except UsageError:
         return False
-    if name.tag is not None or name.name == DEMO or in_catalog(text) is not None:
+    if name.tag is not None or is_demo(name.name) or in_catalog(text) is not None:
         return True
     here = {m.name for m in store.models()}  # perhaps only with another tag than the one that is meant by none
     return name.name in here or store.find(name) is not None or store.manifest_path(name) in store.damaged()
@@ -155,7 +162,7 @@ def unknown(name: ModelName, store: Store) -> DataError:
     here = [m.full_name for m in store.models()]
     near = [full for full in here if full.startswith(f"{name.name}:")]
     if not near:
-        names = {full.partition(":")[0] for full in here} | {DEMO}
+        names = {full.partition(":")[0] for full in here}.union(demos())
         near = difflib.get_close_matches(name.name, names - {name.name}, n=1)
     near = list(dict.fromkeys([*near, *load_catalog().nearest(str(name))]))[:_MAX_SUGGESTIONS]
     meant = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
@@ -178,7 +185,11 @@ def _from_hub(wanted: Wanted, store: Store, fetch: Fetch | None) -> Manifest:
 
 
 def _stored(manifest: Manifest, store: Store) -> Model:
-    return Model(manifest.full_name, store.path(manifest), manifest)
+    path = store.path(manifest)
+    try:
+        return Model(manifest.full_name, path, manifest, store.projector(manifest))
+    except DataError as error:  # it can still be asked about texts, by whoever says so
+        return Model(manifest.full_name, path, manifest, lacks=f"{error}, or use it for text alone: --mmproj none")
 
 
 def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
@@ -194,7 +205,9 @@ def _from_path(path: Path, store: Store, show_work: ShowWork) -> Model:
         return _stored(converted(path, ModelName(name_of_folder(path)), DEFAULT_TAG, store, show_work), store)
     if magic != _GGUF_MAGIC:
         raise GgufError(f"{path}: not a GGUF file (`minichat convert` makes one from a checkpoint folder)")
-    return Model(path.name, path)
+    from minichat.projectors import beside
+
+    return Model(path.name, path, projector=beside(path))
 
 
 def _magic(path: Path) -> bytes:
@@ -203,15 +216,14 @@ def _magic(path: Path) -> bytes:
 
 
 def _demo(wanted: ModelName, store: Store, show_work: ShowWork) -> Manifest:
-    tag = wanted.tag or DEFAULT_TAG
     try:
-        target = parse_target(tag).name
+        target = parse_target(wanted.tag or demo_target(wanted.name)).name
     except UsageError as error:
         raise UsageError(f"no model '{wanted}': {error}") from error
-    folder = Path(__file__).parent / "demo" / "model"
+    folder = demo_folder(wanted.name)
     if not folder.is_dir():
         raise CheckpointError(f"the demo model is missing from {folder}; install minichat again")
-    return converted(folder, ModelName(DEMO), target, store, show_work)
+    return converted(folder, ModelName(wanted.name), target, store, show_work)
 
 
 def expanded(text: str) -> Path:

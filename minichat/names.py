@@ -14,8 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from convert.publish import published
+from minichat.demos import demos
 from minichat.folders import listed, make_folder, read_plain
-from minichat.manifest import DEFAULT_TAG, DEMO, Manifest, ManifestError, ModelName
+from minichat.manifest import DEFAULT_TAG, Manifest, ManifestError, ModelName
 from quant.errors import DataError, StorageError
 
 _MAX_MANIFEST_BYTES = 1 << 20
@@ -111,6 +112,6 @@ class Names:
         known = [m.full_name for m in self.models()]
         if tags := [name for name in known if name.startswith(f"{wanted.name}:")]:
             return f" (there is {', '.join(tags)})"
-        names = {name.partition(":")[0] for name in known} | {DEMO}
+        names = {name.partition(":")[0] for name in known}.union(demos())
         near = difflib.get_close_matches(wanted.name, names - {wanted.name}, n=1)
         return f" (did you mean {near[0]!r}?)" if near else ""

@@ -56,5 +56,6 @@ def notice_text(models: Iterable[Manifest]) -> str:
     by_notice: dict[str, list[str]] = {}
     for model in models:
         if model.notice:
-            by_notice.setdefault(clean_line(model.notice), []).append(f"    {model.full_name}  blobs/{model.blob}\n")
+            files = ", ".join(f"blobs/{kept.blob}" for kept in model.files)
+            by_notice.setdefault(clean_line(model.notice), []).append(f"    {model.full_name}  {files}\n")
     return "\n".join("".join((f"{notice}\n\n", *sorted(names))) for notice, names in sorted(by_notice.items()))

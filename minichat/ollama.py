@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from minichat.folders import read_plain
-from minichat.foreign import Foreign, files_in, folders_in, is_model_file, real_file, real_folder
+from minichat.foreign import Foreign, ForeignFile, files_in, folders_in, is_model_file, real_file, real_folder
 
 PROGRAM = "Ollama"
 SYSTEM_ROOT = Path("/usr/share/ollama/.ollama/models")  # of the service on Linux
 _MODEL_LAYER = "application/vnd.ollama.image.model"
+_PROJECTOR_LAYER = "application/vnd.ollama.image.projector"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _PART = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _MAX_MANIFEST_BYTES = 1 << 20
@@ -48,32 +49,47 @@ def models() -> Iterator[Foreign]:
 def blobs(sha256: str) -> Iterator[Path]:
     """Where a file of this content would be."""
     for root in roots():
-        yield root / "blobs" / f"sha256-{sha256}"
+        yield _blob(root, sha256)
 
 
 def _model(root: Path, manifest: Path) -> Foreign | None:
     parts = manifest.relative_to(root / "manifests").parts
-    if not all(map(_PART.fullmatch, parts)) or (layer := _model_layer(manifest)) is None:
+    if not all(map(_PART.fullmatch, parts)):
         return None
-    sha256, size_bytes = layer
-    blob = root / "blobs" / f"sha256-{sha256}"
-    real = real_file(blob, root)
-    if real is None or real[1] != size_bytes or not is_model_file(blob, real[0]):
+    layers = _layers(manifest)
+    model = _layer(root, layers, _MODEL_LAYER)
+    if model is None or model.sha256 is None:
         return None
-    return Foreign(PROGRAM, "gguf", _shown_name(parts), blob, *real, sha256)
+    blob = _blob(root, model.sha256)
+    if not is_model_file(blob, model.file):
+        return None
+    projector = _layer(root, layers, _PROJECTOR_LAYER)
+    name = _shown_name(parts)
+    return Foreign(PROGRAM, "gguf", name, blob, model.file, model.size_bytes, model.sha256, projector=projector)
 
 
-def _model_layer(manifest: Path) -> tuple[str, int] | None:
-    """sha256 and bytes of the one layer with weights; None if a manifest tells of none, of several, or of nonsense."""
+def _blob(root: Path, sha256: str) -> Path:
+    return root / "blobs" / f"sha256-{sha256}"
+
+
+def _layers(manifest: Path) -> list[dict[str, Any]]:
+    """The layers that a manifest tells of; none, if it is nonsense."""
     try:
         values = json.loads(read_plain(manifest, _MAX_MANIFEST_BYTES))
     except (OSError, ValueError, RecursionError):
-        return None
+        return []
     layers = values.get("layers") if isinstance(values, dict) else None
-    if not isinstance(layers, list):
+    return [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+
+
+def _layer(root: Path, layers: list[dict[str, Any]], kind: str) -> ForeignFile | None:
+    """The one layer of a kind, if its file is there as told; None if there is none, or several."""
+    found = [layer for layer in layers if layer.get("mediaType") == kind]
+    told = _told(found[0]) if len(found) == 1 else None
+    if told is None:
         return None
-    found = [layer for layer in layers if isinstance(layer, dict) and layer.get("mediaType") == _MODEL_LAYER]
-    return _told(found[0]) if len(found) == 1 else None
+    real = real_file(_blob(root, told[0]), root)
+    return ForeignFile(*real, told[0]) if real is not None and real[1] == told[1] else None
 
 
 def _told(layer: dict[str, Any]) -> tuple[str, int] | None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from minichat import formats
+from minichat.answer_report import Report
+from minichat.asking import Along, placed
 from minichat.chat import RunOptions, describe_stats
 from minichat.engine.client import Engine
+from minichat.sight import Sight, describe, with_projector
 from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.tools.toolbox import Toolbox
-from quant.errors import ContextError, EngineDiedError, EngineError
+from minichat.worded import sources_in
+from quant.errors import DataError, EngineDiedError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from minichat.conversation import Conversation
     from minichat.engine.types import Chunk, Done, ModelInfo
     from minichat.models import Model
+    from minichat.pictures.album import Picture
     from minichat.session import Session
     from minichat.template.messages import Call
     from minichat.terminal.agreement import Agreement
@@ -33,23 +36,36 @@ if TYPE_CHECKING:
     from minichat.warm import Warm
 
 
-def answer(model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool) -> None:
+def answer(
+    model: Model, question: str, options: RunOptions, as_json: bool, with_stats: bool, along: Along | None = None
+) -> None:
     """Writes one answer to standard output, and with `with_stats` a line about its cost to standard error.
 
-    Calls that nothing runs are written as a JSON list: those of tools without a command, and where nobody is there to
-    agree to one (see `RunOptions.allow_tools`).
+    along: messages before the question, pictures that go with it. Calls that nothing runs are written as a JSON list:
+    those of tools without a command, and where nobody is there to agree to one (see `RunOptions.allow_tools`).
     """
-    with Engine(model.path, options.load) as engine:  # it loads while the terminal is imported
+    along = along or Along()
+    with (
+        Engine(model.path, with_projector(options.load, model)) as engine,  # it loads while the terminal is imported
+        Sight(model, options.image_max_tokens, along.folder, keeps=not options.memory.private) as sight,
+    ):
         from minichat.terminal.answer import wait_loaded
         from minichat.terminal.output import say
         from minichat.terminal.progress import StatusLine
 
+        engine.pictures = look = sight.for_engine(model, engine)
+        pictures = _read(sight, along, options.memory)
         info = wait_loaded(engine, StatusLine(sys.stderr, plain=options.plain))
+        shown = [look(source) for source in [*along.sources, *pictures]]
+        _tell_cost(shown)
         conversation = begin(engine, model, info, options)
         _warm_up(options, engine)
         if options.toolbox is not None:
             check_call_tokens(conversation.template, engine)
-        conversation.ask(question)
+        conversation.messages += along.messages
+        report = Report(model.name, conversation, shown, len(conversation.messages), as_json)
+        if question or pictures or not along.messages:
+            conversation.ask(question, pictures)
         keep = partial(_keep, options.memory, conversation, model.reference, info)
         one = _One(engine, conversation, options, keep)
         held = io.StringIO()  # text that may turn out to stand before calls, which a program wants as JSON alone
@@ -59,7 +75,7 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
             if (stopped := one.unfinished()) is not None and stopped.done.tokens:
                 conversation.messages.append(Message("assistant", stopped.done.text, stopped.done.tokens, cut=True))
             keep()
-            _write(stopped, held.getvalue(), model.name, conversation, as_json)
+            report.write(stopped, held.getvalue())
             raise
         except (EngineError, SystemExit) as error:  # of an answer that has not ended, the session has what was heard
             if options.memory.session is not None:
@@ -67,13 +83,13 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
                 if isinstance(error, EngineDiedError):
                     _warm_of(options, options.memory.session).forget(options.memory.session.name)
             raise
-        except ContextError:
+        except DataError:  # a prompt that is too long, a picture that this model cannot see
             if conversation.messages[-1].role == "user":  # else no later question would fit behind it
                 del conversation.messages[-1]
             keep()
             raise
         keep()
-        _write(outcome, held.getvalue(), model.name, conversation, as_json)
+        report.write(outcome, held.getvalue())
         done = outcome.done
         if with_stats:
             say(describe_stats(done.stats), stream=sys.stderr)
@@ -86,18 +102,24 @@ def answer(model: Model, question: str, options: RunOptions, as_json: bool, with
         _keep_warm(options, engine)
 
 
-def _write(outcome: Outcome | None, said: str, name: str, conversation: Conversation, as_json: bool) -> None:
-    """What has not been written yet, because it was not clear in which form. outcome: None of no answer at all."""
-    from minichat.terminal.output import print_json, write
+def _read(sight: Sight, along: Along, memory: Memory) -> list[str]:
+    """Reads all pictures that come along; the sources of those of the question, which a session keeps."""
+    for number, message in enumerate(along.messages, start=1):
+        for source in sources_in([message.content]):
+            with placed(number):
+                sight.picture(source)
+    pictures = [sight.add(image.content, image.name).source for image in along.images]
+    for source in pictures if memory.session is not None else []:
+        sight.album().keep(source)
+    return pictures
 
-    if as_json:
-        if outcome is not None:
-            print_json(_facts(name, conversation, outcome), indent=None)
-    elif outcome is not None and outcome.calls:
-        print_json([_call_facts(call) for call in outcome.calls], indent=None)
-        write(sys.stderr, said)
-    else:
-        write(sys.stdout, said)
+
+def _tell_cost(pictures: Sequence[Picture]) -> None:
+    """Tells a person what pictures cost, as the model is shown them."""
+    from minichat.terminal.output import is_terminal, say
+
+    for picture in pictures if is_terminal(sys.stderr) else []:
+        say(f"({describe(picture)})", "dim", stream=sys.stderr)
 
 
 def _keep(memory: Memory, conversation: Conversation, name: str, info: ModelInfo) -> None:
@@ -233,39 +255,3 @@ class _One:
 
         self._decided = self._decided or Agreement(self._options.allow_tools)
         return self._decided
-
-
-def _facts(name: str, conversation: Conversation, outcome: Outcome) -> dict[str, Any]:
-    """What --json prints. Tokens (without the end token), seed and stats are those of the last answer."""
-    done = outcome.done
-    facts: dict[str, Any] = {"model": name, "template": conversation.template, "answer": done.text}
-    if outcome.answer.thinking:
-        facts["thinking"] = outcome.answer.thinking
-    if calls := _calls_with_results(conversation):
-        facts["calls"] = calls
-    return {**facts, "tokens": list(done.tokens), **end_facts(done)}
-
-
-def end_facts(done: Done) -> dict[str, Any]:
-    """How an answer ended, what it was drawn with, and what it cost, as --json prints it."""
-    cost = asdict(done.stats)
-    seed = cost.pop("seed")
-    return {
-        "reason": done.reason,
-        "seed": seed,
-        "stats": cost | {"decode_tokens_per_s": done.stats.decode_tokens_per_s},
-    }
-
-
-def _calls_with_results(conversation: Conversation) -> list[dict[str, Any]]:
-    """All calls in their order; one that has not been run has no result. Results stand in the order of the calls."""
-    calls: list[dict[str, Any]] = []
-    for message in conversation.messages:
-        calls += [_call_facts(call) for call in message.calls]
-        if message.role == "tool":
-            next(call for call in calls if "result" not in call)["result"] = message.text
-    return calls
-
-
-def _call_facts(call: Call) -> dict[str, Any]:
-    return {"id": call.id, "name": call.name, "arguments": json.loads(call.arguments or "{}")}

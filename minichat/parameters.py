@@ -169,6 +169,14 @@ _TABLE = (
         in_chat=True,
     ),
     Parameter("max-tokens", "whole", "Longest answer, in tokens.", 1, INT32, unset="no limit", in_chat=True),
+    Parameter(
+        "image-max-tokens",
+        "whole",
+        "Of a picture, which is made smaller for that.",
+        *(1, INT32),
+        unset="all that the model takes",
+        in_chat=True,
+    ),
     Parameter("system", "text", "The system prompt.", in_chat=True),
     Parameter("format", "form", "Of answers: text, json, or FILE of a JSON Schema.", unset=TEXT, in_chat=True),
     Parameter(

@@ -36,9 +36,9 @@ class Plan:
     """One pull. All sizes in bytes, ctx in tokens; None for what is not known.
 
     target: the quantization, "q4_K_M". converts: whether a checkpoint is quantized as it arrives; else the file that
-    is fetched is the model. model_bytes: the model's file when all is done. written_bytes: what of that is written
+    is fetched is the model. model_bytes: the model's files when all is done. written_bytes: what of that is written
     already by a pull that was interrupted. memory: what the model takes with a context of ctx tokens. licence: as it
-    is to be shown.
+    is to be shown. sees: whether it comes with what it reads pictures with.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Plan:
     memory: Needed | None = None
     available_bytes: int | None = None
     disk_free_bytes: int | None = None
+    sees: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -117,6 +118,7 @@ def show_plan(plan: Plan, as_json: bool, stream: IO[str] | None = None) -> None:
         "model": plan.name,
         "source": " @ ".join(filter(None, (plan.repo, revision))),
         "licence": plan.licence,
+        "pictures": "it reads them" if plan.sees else None,
         "fetch": _fetching(plan),
         "disk": _disk(plan),
         "memory": _memory(plan),

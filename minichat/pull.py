@@ -11,13 +11,13 @@ and take what it made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from minichat.gguf_names import choose_gguf, has_quant, is_gguf
-from minichat.making import Converted, ConvertOptions
+from minichat.making import Converted, ConvertOptions, projector_beside
 from minichat.manifest import Manifest, ModelName
 from minichat.terminal.units import format_bytes
 from minichat.wanted import Wanted, find_here, name_of_repo
@@ -46,12 +46,24 @@ class Source(Protocol):
         """A fingerprint of the files on the hub that the model is made of."""
         ...
 
+    @property
+    def sees(self) -> bool:
+        """Whether it comes with what the model reads pictures with."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a person is to be told beforehand."""
+        ...
+
     def licensed(self, name: str) -> Licensed: ...
 
     def plan(self, name: str, begun: Path | None) -> Plan: ...
 
-    def fetch(self, folder: Path, name: ModelName, source: str, show_work: ShowWork) -> tuple[Path, Converted]:
-        """The GGUF file, made in `folder`, and the model that it will be.
+    def fetch(
+        self, folder: Path, name: ModelName, source: str, show_work: ShowWork
+    ) -> tuple[Path, Path | None, Converted]:
+        """The GGUF file, made in `folder`, the one that it reads pictures with, and the model that it will be.
 
         Goes on from what `folder` holds of an earlier try. source: what the manifest is to say of its origin.
         """
@@ -74,7 +86,7 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
             work.update(0, 0, "")
             source = find_source(hub, wanted, options)
         here = find_here(store, wanted)
-        if here is not None and here.source_stamp == source.stamp and not options.measure:
+        if here is not None and _is_current(here, source, options):
             _tidy(store, here, show_work)
             store.mend_notices()
             if wanted.name is not None and store.find(wanted.name) != here:
@@ -84,6 +96,8 @@ def pull(wanted: Wanted, store: Store, show_work: ShowWork, agree: Agree, option
         name = _name(wanted, source, store)
         plan = source.plan(str(name), _partial(store, name))
         _check_disk(plan)
+        for remark in source.remarks:
+            show_work.note(remark)
         agree(source, plan)
         made = None
         while made is None:
@@ -98,7 +112,7 @@ def _made(
     """Fetches under `name`, once nobody else does; None if that is another model's name by then."""
     with store.partial(name, lambda: _note_waiting(name, show_work)) as folder:
         here = find_here(store, wanted)
-        if here is not None and here.source_stamp == source.stamp and not options.measure:
+        if here is not None and _is_current(here, source, options):
             store.discard(folder)
             return Converted(here)
         if _name(wanted, source, store) != name:
@@ -106,8 +120,17 @@ def _made(
         return _fetched(source, wanted, store, folder, name, show_work)
 
 
+def _is_current(here: Manifest, source: Source, options: ConvertOptions) -> bool:
+    """Whether a model is what would be fetched. One that was found to be unable to see is, unless it is asked to."""
+    is_asked = options.projector is not None
+    return here.source_stamp == source.stamp and not options.measure and (here.sees or not (is_asked and source.sees))
+
+
 def make_file(wanted: Wanted, output: Path, show_work: ShowWork, agree: Agree, options: ConvertOptions) -> Report:
-    """Makes the GGUF file `output` of a checkpoint on the hub. An interruption leaves nothing."""
+    """Makes the GGUF file `output` of a checkpoint on the hub, and of one that sees mmproj-`output` beside it.
+
+    An interruption leaves nothing.
+    """
     import tempfile
 
     from convert.publish import check_place
@@ -121,7 +144,7 @@ def make_file(wanted: Wanted, output: Path, show_work: ShowWork, agree: Agree, o
         source = CheckpointSource(hub, repo, wanted, options)
         agree(source, source.plan(wanted.title, None))
         title = f"converting {repo.id} to {source.target}"
-        return source.convert(Path(scratch), output, title, show_work, resumable=False)
+        return source.convert(Path(scratch), output, projector_beside(output), title, show_work, resumable=False)
 
 
 def find_source(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Source:
@@ -135,7 +158,7 @@ def find_source(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Source:
     if not has_quant(ready, wanted.quant) and _is_checkpoint(repo):
         return CheckpointSource(hub, repo, wanted, options)
     if (file := choose_gguf(repo.id, ready, wanted.quant)) is not None:
-        return GgufSource(hub, repo, file, wanted)
+        return GgufSource(hub, repo, file, wanted, options.projector)
     return CheckpointSource(hub, repo, wanted, options)  # which says what is missing
 
 
@@ -147,7 +170,7 @@ def find_grid(hub: Hub, wanted: Wanted, options: ConvertOptions) -> Grid:
 
     repo = look_up(wanted.address.repo, wanted.address.revision)
     if files := _ready_files(repo, wanted):
-        return compare(hub, repo, files, wanted.title)
+        return compare(hub, repo, files, wanted.title, options.projector)
     return CheckpointSource(hub, repo, wanted, options).grid(wanted.title)
 
 
@@ -205,8 +228,8 @@ def _fetched(
     """Fetches into `folder` and adds the result to the store; says what is kept of it if that ends too early."""
     before = store.find(name)
     try:
-        file, made = source.fetch(folder, name, wanted.source, show_work)
-        store.add(file, made.manifest)
+        file, projector, made = source.fetch(folder, name, wanted.source, show_work)
+        store.add(file, made.manifest, projector)
         made = replace(made, manifest=store.find(name) or made.manifest)
         store.discard(folder)
     except DiskFullError:  # which nothing is kept of

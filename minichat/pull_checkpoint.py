@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from convert.checkpoint import open_checkpoint, wanted_files
 from convert.config import read_config
-from convert.pipeline import convert, sizes
+from convert.pipeline import convert, projector_bytes, sizes
 from convert.provenance import MRL, MRL_NAME, MRL_NOTICE, find_provenance
 from convert.publish import storage_errors
 from convert.report import CHECKING
@@ -30,7 +30,7 @@ from minichat.hub.transfer import discard
 from minichat.hub.weights import RemoteWeights
 from minichat.licences import Licensed, terms_of
 from minichat.machine import available_bytes, free_bytes
-from minichat.making import Converted, ConvertOptions, manifest_of, remarks
+from minichat.making import NO_PROJECTOR, Converted, ConvertOptions, manifest_of, remarks
 from minichat.manifest import ModelName
 from minichat.memory import default_context, needed, shape_of_config
 from minichat.plan import Grid, Plan, PlannedFile
@@ -38,6 +38,7 @@ from minichat.wanted import Wanted, refuse_unmade
 from minichat.work import Progress as Shown
 from minichat.work import ShowWork
 from quant.errors import CheckpointError, DataError, NetworkError
+from quant.types import PROJECTOR_NAMES
 
 if TYPE_CHECKING:
     from convert.provenance import Provenance
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from minichat.hub.lookup import RemoteFile, Repo
     from minichat.hub.transfer import Hub
 
-_FILE = "model.gguf"
+_FILE, _PROJECTOR = "model.gguf", "projector.gguf"
 _COMPARED = ("q4_K_M", "q5_K_M", "q6_K", "q8_0", "fp16")  # by `--plan`
 _TRIES = 3  # of a file whose bytes are not those that the hub promised
 
@@ -97,8 +98,18 @@ class CheckpointSource:
             with self._remote(folder) as files:
                 checkpoint = open_checkpoint(folder, files)
                 config = read_config(checkpoint.config, checkpoint.params, checkpoint.native)
-                self._sizes = sizes(checkpoint, dict.fromkeys((*_COMPARED, self.target)))
+                self._projector_bytes = projector_bytes(checkpoint, self._projector_type) if self._may_see else 0
+                targets = dict.fromkeys((*_COMPARED, self.target))
+                self._sizes = {t: size + self._projector_bytes for t, size in sizes(checkpoint, targets).items()}
                 self._shape = shape_of_config(config)
+
+    @property
+    def _may_see(self) -> bool:
+        return self._options.projector != NO_PROJECTOR
+
+    @property
+    def _projector_type(self) -> str:
+        return self._options.projector or PROJECTOR_NAMES[0]
 
     @property
     def stamp(self) -> str:
@@ -106,8 +117,17 @@ class CheckpointSource:
         files = (*map(self._repo.file, self._described), *self._tokenizers, *self._weights)
         matter = [file for file in files if file.name.endswith((".json", ".safetensors")) or _is_tokenizer(file.name)]
         parts = [self.target, self._options.search, self._options.template]
+        parts += [f"mmproj {self._projector_type}"] if self.sees else []
         parts += sorted(f"{file.name} {file.sha256 or file.git_oid}" for file in matter)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def sees(self) -> bool:
+        return self._projector_bytes > 0
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        return ()
 
     def licensed(self, name: str) -> Licensed:
         """By the model's own files, else by the catalog, else by what the hub has read out of the card."""
@@ -116,7 +136,8 @@ class CheckpointSource:
         return Licensed(name, licence, told.licence_name or repo.licence_name, repo.id)
 
     def plan(self, name: str, begun: Path | None) -> Plan:
-        held, done = (on_disk(begun / _FILE), written(begun / _FILE)) if begun else (0, 0)
+        made = [begun / _FILE, begun / _PROJECTOR][: 1 + self.sees] if begun else []
+        held, done = (on_disk(*made), written(*made)) if made else (0, 0)
         model_bytes = self._sizes[self.target]
         consumed = int(sum(file.size_bytes for file in self._weights) * min(1.0, done / model_bytes))
         described = begun / self._described_in if begun else None
@@ -147,13 +168,16 @@ class CheckpointSource:
             memory=needed(self._shape, model_bytes, ctx),
             available_bytes=available_bytes(),
             disk_free_bytes=free_bytes(home()),
+            sees=self.sees,
         )
 
     def grid(self, name: str) -> Grid:
         return Grid(name, self._shape, self._sizes, available_bytes(), free_bytes(home()))
 
-    def fetch(self, folder: Path, name: ModelName, source: str, show_work: ShowWork) -> tuple[Path, Converted]:
-        report = self.convert(folder, folder / _FILE, f"fetching {name}", show_work)
+    def fetch(
+        self, folder: Path, name: ModelName, source: str, show_work: ShowWork
+    ) -> tuple[Path, Path | None, Converted]:
+        report = self.convert(folder, folder / _FILE, folder / _PROJECTOR, f"fetching {name}", show_work)
         licensed = self.licensed(str(name))
         manifest = replace(
             manifest_of(report, name, source, self.stamp),
@@ -163,12 +187,20 @@ class CheckpointSource:
             licence_name=licensed.licence_name,
             temperature=self._wanted.entry.temperature if self._wanted.entry else None,
         )
-        return report.path, Converted(manifest, report)
+        return report.path, report.projector, Converted(manifest, report)
 
     def convert(
-        self, folder: Path, destination: Path, title: str, show_work: ShowWork, *, resumable: bool = True
+        self,
+        folder: Path,
+        destination: Path,
+        projector: Path,
+        title: str,
+        show_work: ShowWork,
+        *,
+        resumable: bool = True,
     ) -> Report:
-        """Makes the GGUF file `destination`; what describes the checkpoint is put into `folder`.
+        """Makes the GGUF file `destination`, and of a model that sees `projector`, if that is wanted; what describes
+        the checkpoint is put into `folder`.
 
         resumable: go on with what an earlier try left beside the destination, and leave there what this one made.
         """
@@ -176,7 +208,7 @@ class CheckpointSource:
         self._describe(described)
         with show_work(title) as shown:
             work = Work(shown, [*self._tokenizers, *self._weights])
-            report = self._converted(described, destination, work, resumable)
+            report = self._converted(described, destination, projector if self._may_see else None, work, resumable)
         for remark in remarks(report):
             show_work.note(remark)
         return report
@@ -186,7 +218,7 @@ class CheckpointSource:
         """Of one commit alone; then as if the repo had been fetched into a folder of its name, which is the model's."""
         return Path(self._repo.commit, self._repo.id.rsplit("/", 1)[-1])
 
-    def _converted(self, described: Path, file: Path, work: Work, resumable: bool) -> Report:
+    def _converted(self, described: Path, file: Path, projector: Path | None, work: Work, resumable: bool) -> Report:
         """Converts, and tries again where a file came damaged: from the hub, if it was another program's."""
         entry, options = self._wanted.entry, self._options
         is_base = entry is not None and entry.template is None and options.template == "auto"
@@ -207,6 +239,8 @@ class CheckpointSource:
                         files=files,
                         provenance=self._provenance,
                         resumable=resumable,
+                        projector=projector,
+                        projector_type=self._projector_type if self._may_see else PROJECTOR_NAMES[0],
                     )
                 except SourceMismatch as error:
                     damaged = error.path.name

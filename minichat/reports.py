@@ -1,4 +1,4 @@
-"""What `list`, `show`, `render` and `convert` have to say: JSON for scripts, aligned text for people."""
+"""What `list`, `show` and `render` have to say: JSON for scripts, aligned text for people."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from minichat.terminal.output import print_json, say
 from minichat.terminal.render import print_rendering
 from minichat.terminal.sanitize import clean_line
 from minichat.terminal.units import format_ago, format_bytes, format_parameters
+from quant.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from convert.report import Report
+    from convert.gguf_file import GgufHeader
     from minichat.attention import Attention
     from minichat.importing import Imported
     from minichat.manifest import Manifest
@@ -40,7 +41,9 @@ def show_list(
     if as_json:
         print_json(
             [
-                asdict(model) | {"full_name": model.full_name, "used": time.isoformat() if time else None}
+                asdict(model)
+                | {"full_name": model.full_name, "total_bytes": model.total_bytes, "sees": model.sees}
+                | {"used": time.isoformat() if time else None}
                 for model, time in zip(models, times, strict=True)
             ]
         )
@@ -50,10 +53,10 @@ def show_list(
         rows = [
             (
                 m.full_name,
-                format_bytes(m.size_bytes),
+                format_bytes(m.total_bytes),
                 format_parameters(m.parameters),
                 m.target,
-                m.template or "none",
+                f"{m.template or 'none'}{', pictures' if m.sees else ''}",
                 f"{m.context_length:,}" if m.context_length else "unknown",
                 format_ago(time),
             )
@@ -66,6 +69,7 @@ def show_list(
 def show_model(model: Model, as_json: bool) -> None:
     """What a GGUF's header tells, and what the store knows of it."""
     facts, attention = _model_facts(model)
+    sight: dict[str, Any] | None = facts["pictures"]
     if as_json:
         print_json(facts | {"attention": asdict(attention) if attention else None})
         return
@@ -82,6 +86,8 @@ def show_model(model: Model, as_json: bool) -> None:
         "parameters": f"{facts['parameters']:,}",
         "quantization": ", ".join(filter(None, (facts["quantization"], bits and f"{bits:.2f} bits per weight"))),
         "template": _template_line(facts),
+        "pictures": _sight_line(sight) if sight else None,
+        "pictures' file": _projector_line(sight) if sight else None,
         "context length": f"{context:,} tokens" if context else None,
         "attention": in_words(attention) if attention else None,
         "memory": ", ".join(f"{format_bytes(m['total_bytes'])} at {m['ctx']:,} tokens" for m in facts["memory"]),
@@ -96,7 +102,7 @@ def show_model(model: Model, as_json: bool) -> None:
         "made by": f"minichat {facts['minichat_version']}" if facts["minichat_version"] else None,
         "recipe": facts["recipe"],
         "tensors": ", ".join(f"{count} {kind}" for kind, count in facts["tensors"].items()),
-        "size": format_bytes(facts["size_bytes"]),
+        "size": format_bytes(facts["total_bytes"]),
     }
     tables.print_fields([(name, _bounded(str(value))) for name, value in lines.items() if value], sys.stdout)
 
@@ -132,6 +138,8 @@ def _model_facts(model: Model) -> tuple[dict[str, Any], Attention | None]:
     header, manifest = read_header(model.path), model.manifest
     facts = {"name": model.name, "file": str(model.path), "size_bytes": header.file_bytes, **header_facts(header)}
     facts["linked"] = None
+    facts["pictures"] = sight = _sight(model, header)
+    facts["total_bytes"] = facts["size_bytes"] + (sight["size_bytes"] if sight else 0)
     if manifest is not None:
         if facts["template_how"] != "recorded" and manifest.template is not None:
             facts |= {"template": manifest.template, "template_how": "recorded"}
@@ -141,6 +149,38 @@ def _model_facts(model: Model) -> tuple[dict[str, Any], Attention | None]:
             facts["source"] |= {"repo": manifest.repo, "revision": facts["source"]["revision"] or manifest.revision}
         facts["linked"] = manifest.linked
     return facts, facts.pop("attention")
+
+
+def _sight(model: Model, header: GgufHeader) -> dict[str, Any] | None:
+    """What a model reads pictures with, as data; None for one of text alone. DataError if that is of no use to it.
+
+    memory_bytes: what reading pictures takes besides the model, up to the largest one.
+    """
+    if model.lacks is not None:
+        raise DataError(model.lacks)
+    if (path := model.projector) is None:
+        return None
+    from minichat.engine.eyesight import read_sound_projector
+    from minichat.projectors import for_pictures
+
+    with for_pictures(model.name):
+        sound = read_sound_projector(path, header.metadata, model.name)
+    told, most = asdict(sound.told), sound.told.max_tokens
+    memory_bytes, size_bytes = sound.weight_bytes + sound.buffer_bytes(most), path.stat().st_size
+    return {"file": str(path), "size_bytes": size_bytes, **told, "max_tokens": most, "memory_bytes": memory_bytes}
+
+
+def _sight_line(sight: Mapping[str, Any]) -> str:
+    step, side = sight["patch"] * sight["merge"], sight["longest_side"]
+    largest = (
+        f"up to {side:,} pixels on the longer side: {sight['max_tokens']:,} tokens, each of {step} × {step} pixels"
+    )
+    return f"{largest}, and {format_bytes(sight['memory_bytes'])} of memory besides the model's"
+
+
+def _projector_line(sight: Mapping[str, Any]) -> str:
+    parts = (sight["kind"], sight["quantization"], format_bytes(sight["size_bytes"]), sight["file"])
+    return ", ".join(filter(None, parts))
 
 
 def _template_line(facts: Mapping[str, Any]) -> str:
@@ -161,54 +201,6 @@ def _licence_parts(facts: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(filter(None, (facts["licence"], facts["licence_name"], facts["licence_link"]))))
 
 
-def show_converted(name: str, size_bytes: int, digest: str, report: Report | None, full: bool, as_json: bool) -> None:
-    """What `convert` made; `full`: tensor by tensor. `report` is None for a file that another process has made."""
-    if as_json:
-        facts: dict[str, Any] = {"name": name, "size_bytes": size_bytes, "digest": digest}
-        if report is not None:
-            facts |= _conversion(report)
-            facts |= {"tensors": [asdict(tensor) for tensor in report.tensors]} if full else {}
-        print_json(facts)
-        return
-    if full and report is not None:
-        _show_tensors(report)
-    say(f"{clean_line(name)}  {format_bytes(size_bytes)}")
-
-
-def _conversion(report: Report) -> dict[str, Any]:
-    """A conversion's report as data, without its tensors."""
-    return {
-        "target": report.target,
-        "architecture": report.architecture,
-        "template": report.template,
-        "parameters": report.parameters,
-        "context_length": report.context_length,
-        "bits_per_weight": report.bits_per_weight,
-        "licence": report.licence,
-        "notice": report.notice,
-        "remarks": list(report.remarks),
-    }
-
-
-def _show_tensors(report: Report) -> None:
-    """Each tensor's type, size and error, and then each type's, and the bits per weight in all."""
-    rows = [
-        (t.name, t.type, "×".join(map(str, t.shape)), format_bytes(t.size_bytes), f"{t.relative_error:.3%}")
-        for t in report.tensors
-    ]
-    tables.print_table(("TENSOR", "TYPE", "SHAPE", "SIZE", "ERROR"), rows, sys.stdout, right=(3, 4))
-    say("")
-    pairs = []
-    for kind in dict.fromkeys(t.type for t in report.tensors):
-        of_kind = [t for t in report.tensors if t.type == kind]
-        worst = max(t.relative_error for t in of_kind)
-        size = format_bytes(sum(t.size_bytes for t in of_kind))
-        pairs.append((kind, f"{len(of_kind)} tensors, {size}, error at most {worst:.3%}"))
-    pairs.append(("in all", f"{report.bits_per_weight:.2f} bits per weight"))
-    tables.print_fields(pairs, sys.stdout)
-    say("")
-
-
 def show_removed(removed: Removed) -> None:
     """What was removed, what that freed, and why if that was nothing."""
     what = ""
@@ -222,7 +214,7 @@ def show_removed(removed: Removed) -> None:
 
 
 def show_copied(manifest: Manifest) -> None:
-    say(f"{manifest.full_name}  {format_bytes(manifest.size_bytes)}")
+    say(f"{manifest.full_name}  {format_bytes(manifest.total_bytes)}")
 
 
 def show_imported(imported: Imported, as_json: bool) -> None:
@@ -232,7 +224,7 @@ def show_imported(imported: Imported, as_json: bool) -> None:
         print_json(asdict(made) | {"full_name": made.full_name, "way": imported.way})
         return
     how = "the store has a file of its own" if made.linked is None else f"used in place: {made.linked}"
-    say(clean_line(f"{made.full_name}  {format_bytes(made.size_bytes)}; {how}"))
+    say(clean_line(f"{made.full_name}  {format_bytes(made.total_bytes)}; {how}{'; it reads pictures' * made.sees}"))
 
 
 def show_rendering(version: str, spans: Sequence[tuple[str, bool]], tokens: Sequence[int], as_json: bool) -> None:

@@ -47,19 +47,22 @@ class Results:
         self._check_head(made_with)
         self._index()
 
-    def find(self, number: int, text: str | None) -> Record | None:
-        """The record of a line; None where it is still to be answered.
+    def find(self, known: Record, noun: str) -> Record | None:
+        """The record of a line; None where it is still to be answered. known: what it says of the line itself: its
+        number, and its text under any other key. noun: "line", or what else is called so here.
 
         Raises DataError if another text stood in that line when the file was written.
         """
+        number, what = int(known["line"]), next(key for key in known if key != "line")
         if number >= len(self._places) or self._places[number] == _NOWHERE:
             return None
         self._stream.seek(self._places[number])
         record = self._parsed(self._stream.readline(_MAX_RECORD_BYTES), f"its record of line {number}")
-        if record.get("input") != text:
+        if record.get(what) != known[what]:
+            place = f"{noun} {number}" + (" of standard input" if noun == "line" else "")
             raise DataError(
-                f"line {number} of standard input is not the one that {self._path} has an answer to "
-                f"({_short(record.get('input'))}): give it the same lines, or another file"
+                f"{place} is not the one that {self._path} has an answer to ({_short(record.get(what))}): give it the "
+                f"same {noun}s, or another file"
             )
         return record if "error" not in record else None
 

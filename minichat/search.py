@@ -95,7 +95,8 @@ def show(word: str, results: Results, as_json: bool) -> None:
 
 def _entry_row(entry: Entry) -> tuple[str, ...]:
     unknown = "" if entry.template in (None, *VERSIONS) else "`run` is still to learn its template"
-    told = "; ".join(filter(None, (entry.description, unknown)))
+    sees = "it reads pictures" if entry.sees_images else ""
+    told = "; ".join(filter(None, (entry.description, sees, unknown)))
     context = f"{entry.context_length // 1024}k" if entry.context_length >= 1024 else str(entry.context_length)
     return (entry.short_name, format_parameters(entry.parameters), context, entry.licence, told)
 

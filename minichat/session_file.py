@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from minichat.session_message import DamagedError, message_value, read_message
 from minichat.template.messages import Message
+from minichat.worded import worded
 from quant.errors import DataError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def title_of(title: str, messages: Sequence[Message]) -> str:
     """The title that a conversation has now: the one it had, else its first question, on one line; "" while empty."""
     if not messages:
         return ""
-    question = next((message.text for message in messages if message.role == "user"), "")
+    question = next((worded(message.content) for message in messages if message.role == "user"), "")
     return title or " ".join(question[: 4 * _MAX_TITLE].split())[:_MAX_TITLE]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from minichat.template.messages import Message
+from minichat.worded import worded
 
 _AROUND = 40  # characters before and behind what was found
 
@@ -46,7 +47,7 @@ def find_text(name: str, messages: Sequence[Message], pattern: re.Pattern[str]) 
     turn = 0
     for message in messages:
         turn += message.role == "user"
-        for text in (message.text, *(f"{call.name} {call.arguments}" for call in message.calls)):
+        for text in (worded(message.content), *(f"{call.name} {call.arguments}" for call in message.calls)):
             if match := pattern.search(text):
                 yield Found(name, turn, message.role, _excerpt(text, match.start(), match.end()))
                 break

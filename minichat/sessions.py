@@ -22,6 +22,7 @@ from minichat.session_file import MAX_BYTES, Reading, read_state
 from quant.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:  # what a new chat does not need is imported where it is needed: the prompt is there sooner
+    from minichat.pictures.keeping import KeptPictures
     from minichat.saved import Saved
     from minichat.session_search import Found
     from minichat.session_summary import Summary
@@ -57,6 +58,19 @@ class Sessions:
         from minichat.warm import Warm
 
         return Warm.among(self.folder, self.warm_gb)
+
+    @property
+    def pictures(self) -> KeptPictures:
+        """Those that are in them."""
+        from minichat.pictures.keeping import KeptPictures
+
+        return KeptPictures.among(self.folder)
+
+    def pictures_named(self) -> set[str]:
+        """The hashes of the pictures that are in any of them. OSError for a session that cannot be read."""
+        from minichat.pictures.keeping import named_in
+
+        return {digest for path, _ in self._files() for digest in named_in(read_plain(path, MAX_BYTES))}
 
     def new(self, name: str | None = None) -> Session:
         """A session that has no file before its first save. Without a name it is named after the time.
@@ -185,7 +199,10 @@ class Sessions:
             raise StorageError(f"{session.path} cannot be renamed: {error.strerror or error}") from error
 
     def remove(self, name: str) -> str:
-        """Removes a session; its name. UsageError for one that is not there or is in use, StorageError if not done."""
+        """Removes a session, with the pictures that no other has; its name.
+
+        UsageError for one that is not there or is in use, StorageError if not done.
+        """
         path = self._path_of(name)
         try:
             handle = open_file(path)
@@ -194,14 +211,25 @@ class Sessions:
         try:
             if handle is not None and not lock(handle):
                 raise UsageError(f"the session {name} is in use by another minichat: leave that chat first")
+            pictures = self._pictures_in(path)
             path.unlink()
             self.warm.forget(path.name.removesuffix(SUFFIX))
+            with contextlib.suppress(OSError):  # of another session: that may name them
+                self.pictures.remove(pictures - self.pictures_named() if pictures else ())
         except OSError as error:
             raise StorageError(f"{path} cannot be removed: {error.strerror or error}") from error
         finally:
             if handle is not None:
                 os.close(handle)
         return path.name.removesuffix(SUFFIX)
+
+    def _pictures_in(self, path: Path) -> set[str]:
+        from minichat.pictures.keeping import named_in
+
+        try:
+            return named_in(read_plain(path, MAX_BYTES))
+        except OSError:
+            return set()
 
     def _files(self) -> Sequence[tuple[Path, float]]:
         """The files that have a session's name, with when they were used, newest first."""

@@ -27,14 +27,17 @@ def show_du(usage: Usage, as_json: bool) -> None:
     if usage.n_states:
         what = f"what was read of {usage.n_states} session{'s' * (usage.n_states > 1)}, so that they go on at once"
         rows.append(("(sessions)", format_bytes(usage.states_bytes), what))
+    if usage.n_pictures:
+        what = f"{usage.n_pictures} picture{'s' * (usage.n_pictures > 1)} of sessions"
+        rows.append(("(pictures)", format_bytes(usage.pictures_bytes), what))
     rows += [_row(leftover) for leftover in usage.leftovers]
     if rows:
         tables.print_table(("NAME", "SIZE", "WHAT"), rows, sys.stdout, right=(1,), wraps=(2,))
         say("")
-    total = usage.models_bytes + usage.leftovers_bytes + usage.states_bytes
+    total = usage.models_bytes + usage.leftovers_bytes + usage.states_bytes + usage.pictures_bytes
     free = sum(leftover.size_bytes for leftover in usage.leftovers if not leftover.in_use)
     hint = f"; `minichat prune` frees {format_bytes(free)}" if any(not left.in_use for left in usage.leftovers) else ""
-    where = f"{usage.root} and beside the sessions" if usage.n_states else usage.root
+    where = f"{usage.root} and beside the sessions" if usage.n_states or usage.n_pictures else usage.root
     say(clean_line(f"{format_bytes(total)} in {where}{hint}"))
     _warn(usage.n_damaged)
 
@@ -75,7 +78,8 @@ def _note(model: Kept) -> str:
         return f"damaged: {model.problem}"
     if model.linked is not None:
         return f"used in place: {model.linked}"
-    return f"model, one file with {', '.join(model.shared_with)}" if model.shared_with else "model"
+    what = f"model, one file with {', '.join(model.shared_with)}" if model.shared_with else "model"
+    return what + (f"; {format_bytes(model.projector_bytes)} of it to read pictures" if model.projector_bytes else "")
 
 
 def _row(leftover: Leftover) -> tuple[str, str, str]:

@@ -33,7 +33,7 @@ from minichat.blobs import Blobs
 from minichat.folders import make_folder, unlink
 from minichat.home import home
 from minichat.last_used import LastUsed
-from minichat.manifest import Manifest, ModelName
+from minichat.manifest import KeptFile, Manifest, ModelName
 from minichat.names import Names
 from minichat.notices import Notices
 from minichat.working import Partial, empty, fresh_folder, in_turn, kept_folder, partials, remove_unheld
@@ -83,24 +83,38 @@ class Store:
 
     def path(self, manifest: Manifest) -> Path:
         """The GGUF file. Raises DataError if it is gone, or is a link that the manifest does not tell of."""
-        if (problem := self.problem(manifest)) is not None:
-            raise DataError(f"{manifest.full_name}: {problem}; convert, pull or import it again")
-        return self._blobs.path(manifest.blob)
+        return self._checked(manifest, manifest.file)
+
+    def projector(self, manifest: Manifest) -> Path | None:
+        """The file that the model reads pictures with; None for a model of text alone. DataError as `path`."""
+        return self._checked(manifest, kept) if (kept := manifest.projector_file) is not None else None
 
     def has_file(self, manifest: Manifest) -> bool:
+        """Whether all that the model is made of is here."""
         return self.problem(manifest) is None
 
     def problem(self, manifest: Manifest) -> str | None:
-        """What is wrong with the file of a model at first sight, without reading it; None if nothing is."""
-        return self._blobs.problem(manifest)
+        """What is wrong with the files of a model at first sight, without reading them; None if nothing is."""
+        return next(filter(None, (self._problem(manifest, kept) for kept in manifest.files)), None)
 
-    def blob(self, manifest: Manifest) -> Path:
+    def problem_of(self, file: KeptFile) -> str | None:
+        """The same of one file alone."""
+        return self._blobs.problem(file)
+
+    def blob(self, file: Manifest | KeptFile) -> Path:
         """Where the file of a model is, or should be; nothing is looked at."""
-        return self._blobs.path(manifest.blob)
+        return self._blobs.path(file.blob)
 
-    def linked(self, manifest: Manifest) -> str | None:
+    def linked(self, file: Manifest | KeptFile) -> str | None:
         """Where another program keeps the file that is used in place; None for a file of the store's own."""
-        return manifest.linked if self.blob(manifest).is_symlink() else None
+        return file.linked if self.blob(file).is_symlink() else None
+
+    def file_of(self, blob: str) -> Path | None:
+        """The file of this content, if a model here has it: the store's own, or the one that it links to."""
+        kept = next((kept for m in self.models() for kept in m.files if kept.blob == blob), None)
+        if kept is None or self._blobs.problem(kept) is not None:
+            return None
+        return Path(self.linked(kept) or self.blob(kept))
 
     @contextlib.contextmanager
     def incoming(self, name: ModelName, on_wait: Callable[[], None] | None = None) -> Iterator[Path]:
@@ -122,7 +136,7 @@ class Store:
         """
         self._names.check_place(name)
         with self._entered(kept_folder(self.root / "partial", name.key, on_wait, self._sweep_in_turn)) as folder:
-            self._blobs.take_up(folder, self.models())
+            self._blobs.take_up(folder, [kept.blob for m in self.models() for kept in m.files])
             yield folder
 
     @staticmethod
@@ -134,25 +148,24 @@ class Store:
         """The work that waits for somebody to take it up, or is under way, by name."""
         return partials(self.root / "partial")
 
-    def add(self, file: Path, manifest: Manifest) -> Path:
+    def add(self, file: Path, manifest: Manifest, projector: Path | None = None) -> Path:
         """Moves `file` into the store under `manifest.blob`, synced and read-only, and names it. Returns its path.
+        So with `projector`, under `manifest.projector`: the name stands for both, or for neither.
 
         A symbolic link is moved as a link: the file that it leads to is used in place, unless the store has its own
-        with this content. `manifest.linked` is set to what is true. Raises StorageError.
+        with this content. What the manifest says of links is set to what is true. Raises StorageError.
         """
         with self.changing():
-            same = [m for m in self.models() if m.blob == manifest.blob]
-            manifest = self._blobs.settle(file, manifest, {m.linked for m in same})
             try:
-                for other in same:
-                    if other.linked != manifest.linked:
-                        self._names.write(replace(other, linked=manifest.linked))
+                manifest = self._settled(file, projector, manifest)
                 self._name(manifest)
             except BaseException:
-                self._drop_blob(manifest.blob)
+                for kept in manifest.files:
+                    self._drop_blob(kept.blob)
                 raise
-            with contextlib.suppress(OSError):  # it is gone already where a file can have no two names
-                unlink(file)
+            for path in filter(None, (file, projector)):
+                with contextlib.suppress(OSError):  # it is gone already where a file can have no two names
+                    unlink(path)
             self._notices.write()
         return self._blobs.path(manifest.blob)
 
@@ -182,7 +195,7 @@ class Store:
             linked = self.linked(found)
             self._forget(self.manifest_path(ModelName(found.name, found.tag)))
             shared_with = tuple(m.full_name for m in self.models() if m.blob == found.blob)
-            freed_bytes = self._drop_blob(found.blob)
+            freed_bytes = sum(self._drop_blob(kept.blob) for kept in found.files)
             self._notices.write()
             return Removed(found.full_name, freed_bytes, shared_with, linked)
 
@@ -214,8 +227,9 @@ class Store:
     def unnamed(self) -> list[Path]:
         """The files that no name stands for; none, while there is a manifest that cannot be read."""
         entries = [found for _, found in self._names.entries()]
-        named = [found.blob for found in entries if isinstance(found, Manifest)]
-        return self._blobs.others(named) if len(named) == len(entries) else []
+        models = [found for found in entries if isinstance(found, Manifest)]
+        named = [kept.blob for model in models for kept in model.files]
+        return self._blobs.others(named) if len(models) == len(entries) else []
 
     def half_written(self) -> list[Path]:
         """Manifests, names of blobs, notices that were being written; by nobody any more, for who is in `changing`."""
@@ -242,12 +256,40 @@ class Store:
                 path = held.enter_context(folder)
             yield path
 
+    def _checked(self, manifest: Manifest, kept: KeptFile) -> Path:
+        if (problem := self._problem(manifest, kept)) is not None:
+            raise DataError(f"{manifest.full_name}: {problem}; convert, pull or import it again")
+        return self._blobs.path(kept.blob)
+
+    def _problem(self, manifest: Manifest, kept: KeptFile) -> str | None:
+        problem = self._blobs.problem(kept)
+        return f"what it reads pictures with: {problem}" if problem and kept != manifest.file else problem
+
+    def _settled(self, file: Path, projector: Path | None, manifest: Manifest) -> Manifest:
+        """The manifest of files that are in their places now; and so the others' that have one of them, too."""
+        models = self.models()
+        settled = manifest
+        if projector is not None and (kept := manifest.projector_file) is not None:
+            known = {m.projector_linked for m in models if m.projector == kept.blob}
+            settled = replace(settled, projector_linked=self._blobs.settle(projector, kept, known).linked)
+        known = {m.linked for m in models if m.blob == manifest.blob}
+        settled = replace(settled, linked=self._blobs.settle(file, manifest.file, known).linked)
+        for other in models:
+            told = replace(
+                other,
+                linked=settled.linked if other.blob == settled.blob else other.linked,
+                projector_linked=settled.projector_linked if _share(other, settled) else other.projector_linked,
+            )
+            if told != other:
+                self._names.write(told)
+        return settled
+
     def _name(self, manifest: Manifest) -> None:
         """Lets a name stand for a file that is there, and drops what it stood for before."""
         before = self.find(ModelName(manifest.name, manifest.tag))
         self._names.write(manifest)
-        if before is not None:
-            self._drop_blob(before.blob)
+        for kept in before.files if before is not None else ():
+            self._drop_blob(kept.blob)
 
     def _forget(self, path: Path) -> None:
         """Removes a manifest, and when its model was used."""
@@ -257,3 +299,8 @@ class Store:
     def _drop_blob(self, blob: str) -> int:
         """Deletes a file unless a name stands for it, or a manifest that cannot be read might. The bytes freed."""
         return self._blobs.drop(blob) if self._blobs.path(blob) in self.unnamed() else 0
+
+
+def _share(one: Manifest, other: Manifest) -> bool:
+    """Whether two models read pictures with the same file."""
+    return one.projector is not None and one.projector == other.projector

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from minichat.symbols import KNOWN, Symbols, absent_character
 from minichat.tekken import Bpe
 from minichat.template.pieces import Control, Image, Piece, Text
-from quant.errors import GgufError
+from quant.errors import GgufError, TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -78,7 +78,8 @@ class Tokenizer(ABC):
     begins_with_space: whether the vocabulary puts a space of its own before each text.
     n_vocab: the ids are 0 to n_vocab - 1.
 
-    Methods raise GgufError for an id outside the vocabulary and for a control token that it lacks.
+    Methods raise GgufError for an id outside the vocabulary and for a control token that it lacks, TemplateError for a
+    picture of which nobody knows the size.
     """
 
     def __init__(self, metadata: dict[str, Any]) -> None:
@@ -106,16 +107,26 @@ class Tokenizer(ABC):
         """The ids of a prompt. Each text is tokenized by itself, as mistral-common does it."""
         ids: list[int] = []
         for piece in pieces:
-            if isinstance(piece, Control | Image):
-                name = "[IMG]" if isinstance(piece, Image) else piece.name
-                if name not in self.controls:
-                    raise GgufError(f"the model's vocabulary has no control token {name}: use another template")
-                ids.append(self.controls[name])
+            if isinstance(piece, Control):
+                ids.append(self._control(piece.name))
+            elif isinstance(piece, Image):
+                ids.extend(self._encode_image(piece))
             elif isinstance(piece, Text):
                 ids.extend(self._encode_text(_well_formed(piece.text)) if piece.text else ())
             else:
                 ids.extend(map(self._checked, piece.ids))
         return ids
+
+    def _control(self, name: str) -> int:
+        if name not in self.controls:
+            raise GgufError(f"the model's vocabulary has no control token {name}: use another template")
+        return self.controls[name]
+
+    def _encode_image(self, image: Image) -> list[int]:
+        if not image.columns or not image.rows:
+            raise TemplateError(f"nobody has looked at the picture {image.source!r:.60}: its size is not known")
+        row = [*[self._control("[IMG]")] * image.columns, self._control("[IMG_BREAK]")]
+        return [*(row * image.rows)[:-1], self._control("[IMG_END]")]
 
     def _checked(self, token_id: int) -> int:
         if not 0 <= token_id < self.n_vocab:

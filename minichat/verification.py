@@ -1,15 +1,16 @@
 """Whether models are whole: `minichat verify`.
 
 Of a model in the store: its manifest makes sense, its file is there, is as long as it was, begins with a sound GGUF
-header, and has the sha256 that it is named by. So with a file of another program that is used in place. Of any other
-file there is no hash to hold it against. The vocabulary is tried with strings and conversations whose ids are
-known (`minichat.golden`). Nothing is changed.
+header, and has the sha256 that it is named by; so, too, what it reads pictures with, which must go with the model. So
+with a file of another program that is used in place. Of any other file there is no hash to hold it against; one beside
+it that it reads pictures with is looked at as far as `run` would take it. The vocabulary is tried with strings and
+conversations whose ids are known (`minichat.golden`). Nothing is changed.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 from convert.digest import sha256_of
 from convert.gguf_file import GgufHeader, read_header
 from minichat.golden import TokenCheck, check_tokens
-from minichat.manifest import Manifest, ModelName
+from minichat.manifest import KeptFile, Manifest, ModelName
 from minichat.models import is_path
+from minichat.projectors import beside, check_projector, check_sound, is_projector_header, leading_keys
 from minichat.store import Store
 from minichat.terminal import tables
 from minichat.terminal.output import print_error, print_json, say
@@ -36,7 +38,8 @@ class Verdict:
 
     problem: what is wrong, None if nothing is. advice: what to do about it. hash_checked: whether there is a recorded
     hash, and the content was held against it. tokens: what came of trying the vocabulary, None if that was not tried.
-    linked: where another program keeps the file, if it is used in place.
+    linked: where another program keeps the file, if it is used in place. projector: what it reads pictures with; the
+    verdict is on both, and so is size_bytes.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Verdict:
     advice: str = ""
     linked: str | None = None
     tokens: TokenCheck | None = None
+    projector: Path | None = None
 
 
 def verify(wanted: str | None, store: Store, show_work: ShowWork) -> list[Verdict]:
@@ -94,7 +98,12 @@ def _result(verdict: Verdict) -> str:
         return "damaged"
     if verdict.linked is not None:
         return f"whole, used in place: {verdict.linked}"
-    return "whole" if verdict.hash_checked else "sound header; no hash is recorded outside the store"
+    if verdict.hash_checked:
+        return "whole"
+    header = (
+        f"sound headers, that of {verdict.projector.name}, too" if verdict.projector is not None else "sound header"
+    )
+    return f"{header}; no hash is recorded outside the store"
 
 
 def _facts(verdict: Verdict) -> dict[str, Any]:
@@ -107,6 +116,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "tokens": None if verdict.tokens is None else asdict(verdict.tokens),
         "problem": verdict.problem,
         "linked": verdict.linked,
+        "projector": None if verdict.projector is None else str(verdict.projector),
     }
 
 
@@ -118,7 +128,13 @@ def _judge_file(path: Path) -> Verdict:
         raise DataError(f"{path}: no such file")
     verdict = Verdict(path.name, path, path.stat().st_size, advice="fetch it or convert it again")
     verdict, header = _with_header(verdict)
-    return verdict if header is None else _with_tokens(verdict, header, None)
+    if header is not None and is_projector_header(header.metadata):
+        return _as_projector(verdict, header)
+    if header is None:
+        return verdict
+    if (other := beside(path)) is not None:  # which is sound, and goes with the model
+        verdict = replace(verdict, size_bytes=verdict.size_bytes + other.stat().st_size, projector=other)
+    return _with_tokens(verdict, header, None)
 
 
 def _judge_manifest(path: Path, problem: str, store: Store) -> Verdict:
@@ -131,8 +147,8 @@ def _judge_manifest(path: Path, problem: str, store: Store) -> Verdict:
 
 def _judge_models(models: list[Manifest], store: Store, show_work: ShowWork) -> list[Verdict]:
     """A file that several names share is read once."""
-    files = {(m.blob, m.size_bytes): m for m in reversed(models)}  # the first of the names
-    total, done = sum(m.size_bytes for m in files.values()), 0
+    files = {kept: m for m in reversed(models) for kept in reversed(m.files)}  # the first of the names
+    total, done = sum(kept.size_bytes for kept in files), 0
     title = models[0].full_name if len(models) == 1 else f"{len(models)} models"
     verdicts = {}
     with show_work(f"verifying {title}") as work:
@@ -142,9 +158,9 @@ def _judge_models(models: list[Manifest], store: Store, show_work: ShowWork) -> 
             done += n_bytes
             work.update(done, total, model.full_name)
 
-        for key, model in reversed(files.items()):
-            verdicts[key] = _judge(model, store, on_bytes)
-    return [_named(verdicts[m.blob, m.size_bytes], m) for m in models]
+        for kept, model in reversed(files.items()):
+            verdicts[kept] = _judge(kept, model, store, on_bytes)
+    return [_named(_on_both(verdicts, m), m) for m in models]
 
 
 def _named(verdict: Verdict, model: Manifest) -> Verdict:
@@ -152,13 +168,39 @@ def _named(verdict: Verdict, model: Manifest) -> Verdict:
     return replace(verdict, name=model.full_name, advice=verdict.advice or again)
 
 
-def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Verdict:
-    if (problem := store.problem(model)) is not None:
-        return Verdict(model.full_name, store.blob(model), 0, problem=problem, linked=model.linked)
-    path = store.path(model)
-    verdict = Verdict(model.full_name, path, path.stat().st_size, linked=store.linked(model))
-    if verdict.size_bytes != model.size_bytes:
-        size = f"its file has {verdict.size_bytes:,} bytes, and had {model.size_bytes:,}"
+def _on_both(verdicts: Mapping[KeptFile, Verdict], model: Manifest) -> Verdict:
+    """The verdict on a model and on what it reads pictures with."""
+    verdict = verdicts[model.file]
+    if model.projector_file is None:
+        return verdict
+    other = verdicts[model.projector_file]
+    both = replace(verdict, size_bytes=verdict.size_bytes + other.size_bytes, projector=other.file)
+    if verdict.problem is not None:
+        return both
+    problem = other.problem or _misfit(verdict, other)
+    if problem is None:
+        return both
+    return replace(both, problem=f"what it reads pictures with: {problem}", advice=other.advice)
+
+
+def _misfit(model: Verdict, projector: Verdict) -> str | None:
+    try:
+        check_sound(projector.file, leading_keys(model.file), model.name)
+    except OSError as error:
+        return error.strerror or str(error)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _judge(kept: KeptFile, model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Verdict:
+    """The verdict on one file of a model."""
+    path = store.blob(kept)
+    if (problem := store.problem_of(kept)) is not None:
+        return Verdict(model.full_name, path, 0, problem=problem, linked=kept.linked)
+    verdict = Verdict(model.full_name, path, path.stat().st_size, linked=store.linked(kept))
+    if verdict.size_bytes != kept.size_bytes:
+        size = f"its file has {verdict.size_bytes:,} bytes, and had {kept.size_bytes:,}"
         return replace(verdict, problem=size)
     verdict, header = _with_header(verdict)
     if header is None:
@@ -170,9 +212,20 @@ def _judge(model: Manifest, store: Store, on_bytes: Callable[[int], None]) -> Ve
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror or error}"
         return replace(verdict, problem=problem, advice=_UNREADABLE)
-    if f"sha256-{found}" != model.blob:
+    if f"sha256-{found}" != kept.blob:
         return replace(verdict, hash_checked=True, problem=f"its content has changed (sha256 {found})")
-    return _with_tokens(replace(verdict, hash_checked=True), header, model.template)
+    verdict = replace(verdict, hash_checked=True)
+    if kept != model.file:
+        return _as_projector(verdict, header)
+    return _with_tokens(verdict, header, model.template)
+
+
+def _as_projector(verdict: Verdict, header: GgufHeader) -> Verdict:
+    try:
+        check_projector(header, str(verdict.file))
+    except GgufError as error:
+        return replace(verdict, problem=str(error))
+    return verdict
 
 
 def _with_header(verdict: Verdict) -> tuple[Verdict, GgufHeader | None]:

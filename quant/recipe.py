@@ -72,6 +72,26 @@ def choose(target: Target, tensors: Sequence[tuple[str, Sequence[int]]], model: 
     return chosen
 
 
+def choose_vision(target: Target, tensors: Sequence[tuple[str, Sequence[int]]]) -> dict[str, QuantType]:
+    """The type of every tensor of a projector, a model's part that sees. The weights that make patches are a
+    convolution, which has no blocks in llama.cpp: they are float16 at the least.
+
+    >>> from quant.types import parse_target
+    >>> tensors = [("v.patch_embd.weight", (64, 3, 14, 14)), ("mm.1.weight", (256, 64)), ("mm.1.bias", (256,))]
+    >>> [t.name for t in choose_vision(parse_target("q8_0"), tensors).values()]
+    ['f16', 'q8_0', 'f32']
+    """
+    chosen = {}
+    for name, shape in tensors:
+        if not is_quantized(name, shape):
+            chosen[name] = by_name("f32")
+        elif len(shape) > 2 and target.base.block_weights > 1:
+            chosen[name] = by_name("f16")
+        else:
+            chosen[name] = _fitting(target.base, shape[-1])
+    return chosen
+
+
 def _output(target: Target, columns: int) -> str:
     """The matrix that makes the logits, which may be the token embedding."""
     if columns % target.base.block_weights or target.base.name == "q8_0":

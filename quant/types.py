@@ -102,8 +102,9 @@ _TARGETS = tuple(
         ("q4_0", 2, "q4_0"),
     )
 )
-_TARGET_BY_NAME = {t.name.lower(): t for t in _TARGETS} | {"f16": _TARGETS[2]}
+_TARGET_BY_NAME = {t.name.lower(): t for t in _TARGETS} | {"f16": _TARGETS[2], "fp32": _TARGETS[0]}
 TARGET_NAMES = tuple(t.name for t in _TARGETS)
+PROJECTOR_NAMES = ("fp16", "q8_0", "f32")  # what a model's part that sees can be made to
 
 
 def by_id(ggml_id: int) -> QuantType:
@@ -133,6 +134,18 @@ def parse_target(text: str) -> Target:
     except KeyError:
         known = ", ".join(TARGET_NAMES)
         raise UsageError(f"unknown quantization {text!r}: choose one of {known}") from None
+
+
+def parse_projector_target(text: str) -> Target:
+    """The same for the file of what sees, for which there are fewer: those that llama.cpp computes with.
+
+    >>> parse_projector_target("F16").name
+    'fp16'
+    """
+    target = _TARGET_BY_NAME.get(text.strip().lower())
+    if target is None or target.name not in PROJECTOR_NAMES:
+        raise UsageError(f"unknown type of a projector {text!r}: choose one of {', '.join(PROJECTOR_NAMES)}")
+    return target
 
 
 def target_by_file_type(file_type: int) -> Target | None:

@@ -16,6 +16,9 @@ SHARDED = _FOLDER / "mistral-hf-sharded"
 RAGGED = _FOLDER / "ministral-hf"
 FP8 = _FOLDER / "mistral-fp8-dynamic"
 INT8 = _FOLDER / "mistral-w8a8-int8"
+MERGING = _FOLDER / "mistral3-vision"
+PIXTRAL = _FOLDER / "pixtral-vision"
+SEEING = _FOLDER / "mistral3-vision"
 
 Tensors = dict[str, NDArray[Any]]  # bfloat16 is held as uint16, float8 as uint8
 _DTYPES = {"uint16": "BF16", "float16": "F16", "float32": "F32", "int8": "I8", "uint8": "F8_E4M3"}
@@ -24,6 +27,14 @@ _NATIVE = {
     "self_attn.q_proj": "attention.wq", "self_attn.k_proj": "attention.wk", "self_attn.v_proj": "attention.wv",
     "self_attn.o_proj": "attention.wo", "mlp.gate_proj": "feed_forward.w1", "mlp.down_proj": "feed_forward.w2",
     "mlp.up_proj": "feed_forward.w3", "input_layernorm": "attention_norm", "post_attention_layernorm": "ffn_norm",
+}  # fmt: skip
+_NATIVE_JOINT = {
+    "norm": "pre_mm_projector_norm", "patch_merger.merging_layer": "patch_merger.merging_layer",
+    "linear_1": "vision_language_adapter.w_in", "linear_2": "vision_language_adapter.w_out",
+}  # fmt: skip
+_NATIVE_TOWER = {
+    ".q_proj": ".wq", ".k_proj": ".wk", ".v_proj": ".wv", ".o_proj": ".wo",
+    ".gate_proj": ".w1", ".down_proj": ".w2", ".up_proj": ".w3",
 }  # fmt: skip
 
 
@@ -153,26 +164,45 @@ def read_tensors(folder: Path) -> Tensors:
     return found
 
 
-def native_tensors(tensors: Tensors, head_dim: int) -> Tensors:
+def native_tensors(tensors: Tensors, head_dim: int, tower_head_dim: int = 0) -> Tensors:
     """The same weights under the names of Mistral's own format, where a head's rotary pairs stand side by side."""
     found: Tensors = {}
     for name, values in tensors.items():
-        stem, kind = name.rsplit(".", 1)
+        stem, kind = name.removeprefix("language_model.").rsplit(".", 1)
+        if stem.startswith(("vision_tower.", "multi_modal_projector.")):
+            found |= _native_sight(stem, kind, values, tower_head_dim)
+            continue
         layer, part = "", stem
         if stem.startswith("model.layers."):
             _, _, number, part = stem.split(".", 3)
             layer = f"layers.{number}."
         if part in ("self_attn.q_proj", "self_attn.k_proj") and values.ndim == 2:
-            heads = values.reshape(-1, 2, head_dim // 2, values.shape[1])  # (heads, 2, half, columns)
-            values = heads.swapaxes(1, 2).reshape(values.shape)
+            values = _side_by_side(values, head_dim)
         found[f"{layer}{_NATIVE[part]}.{kind}"] = values
     return found
 
 
+def _side_by_side(values: NDArray[Any], head_dim: int) -> NDArray[Any]:
+    heads = values.reshape(-1, 2, head_dim // 2, values.shape[1])  # (heads, 2, half, columns)
+    return heads.swapaxes(1, 2).reshape(values.shape)
+
+
+def _native_sight(stem: str, kind: str, values: NDArray[Any], head_dim: int) -> Tensors:
+    """`head_dim`: of the tower."""
+    if stem.startswith("multi_modal_projector."):
+        return {f"{_NATIVE_JOINT[stem.removeprefix('multi_modal_projector.')]}.{kind}": values}
+    if stem.endswith(("q_proj", "k_proj")):
+        values = _side_by_side(values, head_dim)
+    for ours, theirs in _NATIVE_TOWER.items():
+        stem = stem.removesuffix(ours) + theirs if stem.endswith(ours) else stem
+    return {f"{stem.replace('vision_tower', 'vision_encoder')}.{kind}": values}
+
+
 def write_native(source: Path, destination: Path, shards: int = 1) -> Path:
     """A checkpoint in Hugging Face's format (bf16), as Mistral itself publishes it: params.json and its own names."""
-    config = json.loads((source / "config.json").read_text())
-    params = {
+    whole = json.loads((source / "config.json").read_text())
+    config = whole.get("text_config", whole)
+    params: dict[str, Any] = {
         "dim": config["hidden_size"], "n_layers": config["num_hidden_layers"], "head_dim": config["head_dim"],
         "hidden_dim": config["intermediate_size"], "n_heads": config["num_attention_heads"],
         "n_kv_heads": config["num_key_value_heads"], "norm_eps": config["rms_norm_eps"],
@@ -182,7 +212,10 @@ def write_native(source: Path, destination: Path, shards: int = 1) -> Path:
     if kinds := config.get("layer_types"):
         windows = [config["sliding_window"] if kind == "sliding_attention" else None for kind in kinds]
         params["_sliding_window"] = windows[:4]
-    tensors = native_tensors(read_tensors(source), config["head_dim"])
+    if whole is not config:
+        params["vision_encoder"] = native_vision(whole)
+    of_tower = whole.get("vision_config", {}).get("head_dim", 0)
+    tensors = native_tensors(read_tensors(source), config["head_dim"], of_tower)
     destination.mkdir(parents=True)
     (destination / "params.json").write_text(json.dumps(params))
     names = list(tensors)
@@ -192,3 +225,18 @@ def write_native(source: Path, destination: Path, shards: int = 1) -> Path:
         write_safetensors(destination / file, here)
     shutil.copy(source / "tekken.json", destination)
     return destination
+
+
+def native_vision(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What params.json says of the part that sees, in the words of Mistral Small 3.1's and of Pixtral 12B's."""
+    vision = config["vision_config"]
+    keys = ("hidden_size", "num_channels", "image_size", "patch_size", "intermediate_size", "num_hidden_layers")
+    told = {key: vision[key] for key in (*keys, "num_attention_heads")}
+    told |= {"rope_theta": 1e4, "image_token_id": 10, "adapter_bias": config["multimodal_projector_bias"]}
+    if "spatial_merge_size" in config:
+        told |= {
+            "max_image_size": vision["image_size"], "image_break_token_id": 12, "image_end_token_id": 13,
+            "mm_projector_id": "patch_merge", "spatial_merge_size": config["spatial_merge_size"],
+            "add_pre_mm_projector_layer_norm": True,
+        }  # fmt: skip
+    return told

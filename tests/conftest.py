@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkpoints import SHARDED
+from checkpoints import SEEING, SHARDED
 
-END_TOKEN = 2
 NO_HUB = "http://127.0.0.1:9"  # nobody answers there
 # Files that take long, the longest first: begun late, one of them would keep a single core busy at the end.
 LONG = (
@@ -60,23 +60,53 @@ def tokens_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The checkpoint that transformers' logits are known of, as an f32 GGUF (tekken, v7).
-
-    Its random weights would end an answer at a random place. The row of `</s>` in the last matrix is made zero: then
-    its logit is 0, in the middle of all, and top-k never lets it through; all other logits are what they were.
-    """
-    from convert.checkpoint import open_checkpoint
+    """A small checkpoint as an f32 GGUF (tekken, v7), endless."""
     from convert.pipeline import convert
 
     folder = tmp_path_factory.mktemp("models")
-    checkpoint = Path(shutil.copytree(SHARDED, folder / "small"))
-    head = open_checkpoint(checkpoint).tensors["lm_head.weight"]
-    row_bytes = head.nbytes // head.shape[0]
-    with head.path.open("rb+") as file:
-        file.seek(head.offset + END_TOKEN * row_bytes)
-        file.write(bytes(row_bytes))
-    convert(checkpoint, folder / "small.gguf", "f32")
+    convert(_endless(SHARDED, folder / "small", "lm_head.weight"), folder / "small.gguf", "f32")
     yield folder / "small.gguf"
+
+
+@pytest.fixture(scope="session")
+def known_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same checkpoint as it is: transformers' logits of it are known."""
+    from convert.pipeline import convert
+
+    path = tmp_path_factory.mktemp("models") / "known.gguf"
+    convert(SHARDED, path, "f32")
+    return path
+
+
+@pytest.fixture(scope="session")
+def seeing_gguf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The small checkpoint that sees, as an f32 GGUF, endless; what it sees with is beside it."""
+    from convert.pipeline import convert
+
+    folder = tmp_path_factory.mktemp("seeing")
+    checkpoint = _endless(SEEING, folder / "seeing", "language_model.lm_head.weight")
+    projector = folder / "mmproj-seeing.gguf"
+    convert(checkpoint, folder / "seeing.gguf", "f32", projector=projector, projector_type="f32")
+    yield folder / "seeing.gguf"
+
+
+def _endless(checkpoint: Path, copy: Path, head: str) -> Path:
+    """A copy of a checkpoint that says text without end, and nothing else.
+
+    Random weights would end an answer, think or call a tool at a random place. The rows of control tokens in the last
+    matrix are made zero: then their logits are 0, in the middle of all, and top-k never lets them through; all other
+    logits are what they were.
+    """
+    from convert.checkpoint import open_checkpoint
+
+    shutil.copytree(checkpoint, copy)
+    n_control = json.loads((copy / "tekken.json").read_text())["config"]["default_num_special_tokens"]
+    last = open_checkpoint(copy).tensors[head]
+    row_bytes = last.nbytes // last.shape[0]
+    with last.path.open("rb+") as file:
+        file.seek(last.offset)
+        file.write(bytes(n_control * row_bytes))
+    return copy
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from minichat.engine.types import Chunk, Done, Event, ModelInfo, Prefill, Reason, Sampling, Stats
+from minichat.pictures.album import Picture
 from minichat.template.messages import Message
 from minichat.template.pieces import Control, Piece, Text
 from minichat.template.tools import Tool
@@ -54,6 +55,7 @@ class FakeEngine:
         self.saved: list[Path] = []
         self.read_ahead: list[list[Piece]] = []
         self.stops = 0
+        self.pictures: Callable[[str], Picture] | None = None
         self.on_end: Callable[[], object] | None = None
         self.stopped = self.closed = False
 

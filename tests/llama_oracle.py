@@ -11,16 +11,25 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+_said: list[str] = []
 _SILENT = llama_cpp.llama_log_callback(lambda *_: None)  # must stay referenced while it is set
+_HEARD = llama_cpp.llama_log_callback(lambda _level, text, _: _said.append(text.decode(errors="replace")))
 _F32 = 0
 
 
-def quantize(source: Path, destination: Path, file_type: int) -> bool:
-    """llama_model_quantize; whether it succeeded."""
-    llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
+class RefusedError(Exception):
+    """llama_model_quantize failed; with the end of what it logged."""
+
+
+def quantize(source: Path, destination: Path, file_type: int) -> None:
+    """llama_model_quantize. Raises RefusedError."""
+    _said.clear()
+    llama_cpp.llama_log_set(_HEARD, ctypes.c_void_p(0))
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype, params.nthread = file_type, 1  # the bytes do not depend on it, and it failed once with two
-    return llama_cpp.llama_model_quantize(str(source).encode(), str(destination).encode(), ctypes.byref(params)) == 0
+    params.ftype, params.nthread = file_type, 1  # the bytes do not depend on it
+    status = llama_cpp.llama_model_quantize(str(source).encode(), str(destination).encode(), ctypes.byref(params))
+    if status:
+        raise RefusedError("".join(_said)[-1000:])
 
 
 @contextlib.contextmanager

@@ -7,22 +7,28 @@ that nothing of minichat decides what is right.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import tempfile
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import mistral_common
 import numpy as np
 from mistral_common.exceptions import MistralCommonException
+from mistral_common.protocol.instruct.chunk import ImageChunk, ImageURLChunk
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
-from mistral_common.tokens.tokenizers.image import ImageEncoding
+from mistral_common.tokens.tokenizers import image
+from mistral_common.tokens.tokenizers.image import ImageConfig, ImageEncoder, ImageEncoding, SpecialImageIDs
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+from PIL import Image
 from sentencepiece import SentencePieceProcessor
 
 DATA = Path(mistral_common.__file__).parent / "data"
@@ -36,6 +42,7 @@ SENTENCEPIECES = {
     "v7": DATA / "mistral_instruct_tokenizer_241114.model.v7m1",
 }
 TEKKENS = {"v3-tekken": "v3", "v7-tekken": "v7", "v11": "v11", "v13": "v13"}
+MARKS = ("[IMG]", "[IMG_BREAK]", "[IMG_END]")  # of a picture
 VERSIONS = ("v1", "v2", "v3", "v3-tekken", "v7", "v7-tekken", "v11", "v13")
 # What mistral-common raises for a request that it does not express; pydantic's errors are ValueErrors.
 REFUSALS = (MistralCommonException, ValueError, AssertionError, NotImplementedError)
@@ -68,14 +75,40 @@ def special_tokens() -> list[dict[str, Any]]:
     return [{"rank": i, "token_str": name, "is_control": True} for i, name in enumerate(names)]
 
 
-class OneToken:
-    """An image as one token, whatever it is: the place is what is compared."""
+class Pictures(ImageEncoder):
+    """mistral-common's encoder for pictures that nobody has: their size follows from what they are called."""
 
-    def __init__(self, token: int) -> None:
-        self.token = token
+    def __call__(self, content: ImageChunk | ImageURLChunk) -> ImageEncoding:
+        assert isinstance(content, ImageURLChunk)
+        width, height = size_of_picture(content.get_url())
+        return super().__call__(ImageChunk(image=Image.new("RGB", (width, height))))
 
-    def __call__(self, chunk: object) -> ImageEncoding:
-        return ImageEncoding([self.token], np.zeros(0))
+
+def pictures_tokens(
+    encoder: ImageEncoder, sizes: Iterable[tuple[int, int]]
+) -> Iterator[tuple[list[int], tuple[int, int]]]:
+    """For each picture of so many pixels its tokens, and the size that it is scaled to, without the work of it."""
+    scaled: list[tuple[int, int]] = []
+
+    def transform(picture: Any, size: tuple[int, int]) -> Any:
+        scaled.append(size)
+        return np.zeros(0)
+
+    for size in sizes:
+        with mock.patch.object(image, "transform_image", transform):
+            tokens = encoder(ImageChunk(image=Image.new("1", size))).tokens
+        yield tokens, scaled.pop()
+
+
+def picture_encoder(limits: tuple[int, int, int], marks: Iterable[int]) -> ImageEncoder:
+    """limits: a patch, and the longest side, in pixels; how many patches a side are merged. marks: as in MARKS."""
+    return ImageEncoder(ImageConfig(*limits), SpecialImageIDs(*marks))
+
+
+def size_of_picture(source: str) -> tuple[int, int]:
+    """Pixels, of up to four patches each way."""
+    digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).digest()
+    return digest[0] % 112 + 1, digest[1] % 112 + 1
 
 
 @cache
@@ -89,7 +122,8 @@ def oracle(version: str) -> MistralTokenizer:
         tokenizer = tokenizer_from_json({**content, **listed, "config": config})
     instruct: Any = tokenizer.instruct_tokenizer
     if instruct.image_encoder is not None:
-        instruct.image_encoder = OneToken(instruct.tokenizer.get_special_token("[IMG]"))
+        marks = map(instruct.tokenizer.get_special_token, MARKS)
+        instruct.image_encoder = Pictures(ImageConfig(14, 1540, 2), SpecialImageIDs(*marks))
     return tokenizer
 
 

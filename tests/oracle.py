@@ -2,11 +2,12 @@
 
     python -m tests.oracle [--quick] [NAME ...]
 
-NAME is a version of the template or a tokenizer's; all of them if none is named. One line for each:
+NAME is a version of the template, a tokenizer's, or `pictures`; all of them if none is named. One line for each:
 
     a version    conversations until 2,000 were expressed, as many broken ones, and 5,000 with hostile texts in every
                  place: the same ids or both refuse, and no content becomes a control token
     a tokenizer  200,000 strings: the same ids; SentencePiece's vocabularies through llama.cpp, as the engine uses them
+    pictures     10,000 sizes, for Mistral Small 3.1 and for Pixtral: the same size for the model, the same tokens
 
 Exit code 1 if anything differs, with the first case that does. `--quick` takes a twentieth.
 """
@@ -28,9 +29,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 import llama_oracle
 import random_conversations
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-from mistral_oracle import DATA, SENTENCEPIECES, VERSIONS, Header, oracle, sentencepiece_metadata, tekken_metadata
+from mistral_oracle import (
+    DATA,
+    SENTENCEPIECES,
+    VERSIONS,
+    Header,
+    header,
+    oracle,
+    sentencepiece_metadata,
+    tekken_metadata,
+)
 from random_text import random_text, symbols_text
-from template_checks import difference, injected, injected_names
+from template_checks import difference, difference_of_sizes, injected, injected_names, sizes
 
 from minichat import tokenizer
 from minichat.template.pieces import Text
@@ -40,18 +50,22 @@ TOKENIZERS = (*TEKKENS, *(f"sentencepiece-{version}" for version in SENTENCEPIEC
 CONVERSATIONS = 2_000
 HOSTILE = 5_000
 STRINGS = 200_000
+PICTURES = 10_000
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.oracle")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("name", nargs="*", choices=[[], *VERSIONS, *TOKENIZERS])
+    parser.add_argument("name", nargs="*", choices=[[], *VERSIONS, *TOKENIZERS, "pictures"])
     given = parser.parse_args()
     part = 20 if given.quick else 1
     failed = False
-    for name in given.name or (*VERSIONS, *TOKENIZERS):
+    for name in given.name or (*VERSIONS, *TOKENIZERS, "pictures"):
         start = time.monotonic()
-        told, problem = of_version(name, part) if name in VERSIONS else of_tokenizer(name, part)
+        if name == "pictures":
+            told, problem = of_pictures(part)
+        else:
+            told, problem = of_version(name, part) if name in VERSIONS else of_tokenizer(name, part)
         sys.stdout.write(f"{name:17} {told}  {time.monotonic() - start:.0f} s\n")
         if problem is not None:
             sys.stdout.write(f"  DIFFERENT: {problem}\n")
@@ -84,6 +98,14 @@ def of_version(version: str, part: int) -> tuple[str, str | None]:
         f" {HOSTILE // part:,} hostile texts in each place, none a control token"
     )
     return told, None
+
+
+def of_pictures(part: int) -> tuple[str, str | None]:
+    ours = tokenizer.load(header("v7-tekken"))
+    for limits in ((14, 1540, 2), (16, 1024, 1)):
+        if problem := difference_of_sizes(ours, limits, sizes(PICTURES // part)):
+            return "sizes of pictures", problem
+    return f"{PICTURES // part:,} sizes of pictures, for two models: the same tokens and the same pixels", None
 
 
 def of_tokenizer(name: str, part: int) -> tuple[str, str | None]:

@@ -236,6 +236,10 @@ class Tty:
             if writable:
                 data = data[os.write(self._master, data[:512]) :]
 
+    def press(self, key: str) -> None:
+        """Sends a key, and shows nothing meanwhile of what the program has printed, as a slow terminal would."""
+        os.write(self._master, key.encode())
+
     def paste(self, text: str) -> None:
         """As terminals paste: new lines as \\r, in brackets if the program asked for them."""
         keys = text.replace("\n", "\r")
@@ -379,11 +383,14 @@ class Tty:
         except OSError:  # the program has ended
             data = b""
         self.sent += data
-        self._stream.feed(self._decoder.decode(data))
+        self._show(data)
         if self._answers and data:
             os.write(self._master, "".join(self._answers).encode())
             self._answers.clear()
         return bool(data)
+
+    def _show(self, data: bytes) -> None:
+        self._stream.feed(self._decoder.decode(data))
 
     def _set_size(self) -> None:
         size = struct.pack("HHHH", self._screen.lines, self._screen.columns, 0, 0)

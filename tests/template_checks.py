@@ -6,15 +6,27 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from mistral_oracle import SENTENCEPIECES, expected_ids, header, sentencepiece
+from mistral_oracle import (
+    MARKS,
+    SENTENCEPIECES,
+    expected_ids,
+    header,
+    picture_encoder,
+    pictures_tokens,
+    sentencepiece,
+    size_of_picture,
+)
 from random_text import hostile_text
 
 from minichat import tokenizer
+from minichat.pictures.size import Limits, grid
 from minichat.template import render
 from minichat.template.messages import parse_messages
+from minichat.template.pieces import Image, Piece
 from minichat.template.tools import parse_tools
 from quant.errors import TemplateError
 
@@ -30,16 +42,27 @@ def vocabulary(version: str) -> tokenizer.Tokenizer:
 
 
 def ours(
-    messages: list[dict[str, Any]], version: str, tools: list[dict[str, Any]] | None = None
+    messages: list[dict[str, Any]],
+    version: str,
+    tools: list[dict[str, Any]] | None = None,
+    size: Callable[[str], tuple[int, int]] = size_of_picture,
 ) -> tuple[list[int] | None, str]:
     """Our ids for messages and tools in OpenAI's shape; None, and the one line that says why, if they are refused."""
     try:
         pieces = render(parse_messages(json.dumps(messages)), version, parse_tools(tools) if tools else ())
-        return vocabulary(version).encode(pieces), ""
+        return vocabulary(version).encode([looked_at(piece, size) for piece in pieces]), ""
     except TemplateError as error:
         assert "\n" not in str(error)
         assert len(str(error)) < 400
         return None, str(error)
+
+
+def looked_at(piece: Piece, size: Callable[[str], tuple[int, int]]) -> Piece:
+    """A picture with the size that it has by its name: that which the oracle takes it to have."""
+    if not isinstance(piece, Image):
+        return piece
+    patches = grid(*size(piece.source))
+    return replace(piece, columns=patches.columns, rows=patches.rows)
 
 
 def difference(
@@ -96,7 +119,7 @@ def conversation_with(
 
 def controls(version: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> list[int]:
     """The ids of the control tokens in our prompt for a conversation that can be expressed."""
-    ids, why = ours(messages, version, tools)
+    ids, why = ours(messages, version, tools, lambda _: (30, 60))
     assert ids is not None, f"{why}: {messages}"
     types = header(version).metadata["tokenizer.ggml.token_type"]
     return [i for i in ids if types[i] == 3]
@@ -126,4 +149,29 @@ def injected_names(version: str, count: int) -> str | None:
             refused = ids is None and ("name is 1 to 64" in why or "id is 9 letters" in why)
             if not refused and controls(version, messages, tools) != harmless:
                 return json.dumps([messages, tools])
+    return None
+
+
+def sizes(count: int) -> list[tuple[int, int]]:
+    """Width and height of pictures: the corners first, then random ones, of which small ones are as many as large."""
+    corners = [(1, 1), (8000, 50), (50, 8000), (8000, 1), (1540, 1540), (1541, 1540), (28, 28), (29, 28), (3025, 3)]
+    rng = random.Random("sizes")
+    return corners + [(round(8000 ** rng.random()), round(8000 ** rng.random())) for _ in range(count - len(corners))]
+
+
+def difference_of_sizes(
+    ours: tokenizer.Tokenizer, limits: tuple[int, int, int], pictures: list[tuple[int, int]]
+) -> str | None:
+    """The first picture that has other tokens, or another size for the model, than mistral-common says; else None.
+
+    limits: as `picture_encoder` takes them.
+    """
+    patch, longest, merge = limits
+    encoder = picture_encoder(limits, (ours.controls[name] for name in MARKS))
+    for size, (tokens, scaled) in zip(pictures, pictures_tokens(encoder, pictures), strict=True):
+        patches = grid(*size, Limits(longest, patch * merge))
+        image = Image("x", patches.columns, patches.rows)
+        found = (patches.columns * patch * merge, patches.rows * patch * merge)
+        if found != scaled or ours.encode([image]) != tokens or not image.tokens == patches.tokens == len(tokens):
+            return f"{size}: {found} with {patches.tokens} tokens is not {scaled} with {len(tokens)}"
     return None

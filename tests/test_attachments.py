@@ -25,15 +25,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_file_comes_before_the_message_under_its_name(folder: Path) -> None:
     attached = attach("What is in @notes.txt", folder)
-    assert attached.text == "notes.txt:\n```\none\ntwo\n```\n\nWhat is in @notes.txt"
+    assert attached.content == "notes.txt:\n```\none\ntwo\n```\n\nWhat is in @notes.txt"
     assert attached.files == (File("notes.txt", "one\ntwo\n"),)
 
 
 def test_files_come_in_their_order_and_each_once(folder: Path) -> None:
     attached = attach("@src/main.py and @notes.txt, @notes.txt too", folder)
     assert [file.name for file in attached.files] == ["src/main.py", "notes.txt"]
-    assert attached.text.count("one\ntwo\n") == 1
-    assert attached.text.endswith("```\n\n@src/main.py and @notes.txt, @notes.txt too")
+    assert attached.content.count("one\ntwo\n") == 1
+    assert attached.content.endswith("```\n\n@src/main.py and @notes.txt, @notes.txt too")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_home_folder(folder: Path, home: Path) -> None:
 )
 def test_what_is_no_file_stays_text(folder: Path, text: str) -> None:
     attached = attach(text, folder)
-    assert (attached.text, attached.files) == (text, ())
+    assert (attached.content, attached.files) == (text, ())
 
 
 @pytest.mark.parametrize("text", ["@src/", '@"src"', "@./src", "see @src/."])

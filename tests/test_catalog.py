@@ -112,6 +112,8 @@ def test_the_models_are_described_as_their_cards_do(catalog: Catalog) -> None:
         "Mistral-Small-3.1-24B-Instruct-2503": ("apache-2.0", "v7-tekken", 131072, 0.15, True),
         "Mistral-Small-Instruct-2409": ("mrl", "v3", 32768, None, False),
         "Ministral-8B-Instruct-2410": ("mrl", "v3-tekken", 131072, None, False),
+        "Pixtral-12B-2409": ("apache-2.0", "v3-tekken", 131072, None, True),
+        "Pixtral-12B-Base-2409": ("apache-2.0", None, 131072, None, True),
     }
     for repo, told in facts.items():
         e = known[repo]

@@ -85,3 +85,7 @@ def test_how_a_model_was_loaded_is_told_where_less_came_of_it_than_was_asked_for
     assert info.remarks(LoadOptions(gpu_layers=9, device="cpu")) == []
     assert replace(info, gpu_layers=9).remarks(LoadOptions(gpu_layers=9)) == []
     assert replace(info, fit="short").remarks(LoadOptions()) == ["short"]
+    seeing = replace(info, sees=True, picture_side=1540, picture_patch=28, picture_tokens=55 * 56)
+    assert seeing.remarks(LoadOptions()) == []
+    assert "pictures of 1,200 tokens" in replace(seeing, picture_tokens=1200).remarks(LoadOptions())[0]
+    assert "no room" in replace(seeing, picture_tokens=0).remarks(LoadOptions())[0]

@@ -133,7 +133,7 @@ def test_a_prompt_longer_than_the_context(small_gguf: Path) -> None:
 
 
 def test_a_closed_pipe(small_gguf: Path) -> None:
-    process = start("run", small_gguf, "hello", "--temperature", "1.5")
+    process = start("run", small_gguf, "hello", "--temperature", "1.5", "--seed", "3", "--max-tokens", "5000")
     assert process.stdout is not None
     process.stdout.read(1)
     process.stdout.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from program import fails, minichat
 
+from minichat.parameters import PARAMETERS
 from minichat.sessions import Sessions
 from minichat.settings_editing import BEGINNING, edit_settings
 from minichat.settings_file import parse_settings
@@ -124,6 +125,12 @@ def test_the_settings_in_readme_are_settings(tmp_path: Path) -> None:
     readme = Path(__file__).parent.parent.joinpath("README.md").read_text()
     settings = parse_settings(readme.split("```toml\n")[1].split("```")[0], tmp_path)
     assert (settings.model, list(settings.personas), list(settings.defaults)) == ("mistral-small", ["coder"], ["keys"])
+
+
+def test_the_table_in_readme_has_all_settings() -> None:
+    readme = Path(__file__).parent.parent.joinpath("README.md").read_text()
+    rows = readme.split("$ minichat config --as coder\nNAME")[1].split("```")[0].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == list(PARAMETERS)
 
 
 def test_an_editor_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,8 @@ from minichat import formats, mapping
 from minichat.chat import RunOptions
 from minichat.engine.types import Chunk, Sampling
 from minichat.inputs import Lines
-from minichat.mapping import LinePrompt, map_lines
+from minichat.mapped import LinePrompt
+from minichat.mapping import map_lines
 from minichat.models import Model
 from minichat.template.pieces import Text
 from minichat.terminal.line_progress import LineProgress

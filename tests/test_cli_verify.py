@@ -91,6 +91,7 @@ def test_whole_models(store: Store, blob: Path) -> None:
             },
             "problem": None,
             "linked": None,
+            "projector": None,
         }
     ]
 

@@ -13,6 +13,8 @@ from minichat.commands.values import plain_value, read_plainly
 WORDS = ["0", "7", "-1", "100", "101", "007", "+5", "1_0", " 4", "4 ", "1.0", "0.5", "-.5", "1e3", "1.", "inf", "nan"]
 WORDS += ["", "abc", "٣", "99999999999999999999", "0x10", "True", "-0", "1.5.2", "\udce9"]
 
+MANY = ["--several", "a", "b", "--several=", "--several", "-"]
+
 
 def program() -> Any:
     app = typer.Typer()
@@ -24,9 +26,10 @@ def program() -> Any:
         free: Annotated[int | None, typer.Option("--free")] = None,
         text: Annotated[str | None, typer.Option("--text")] = None,
         switch: Annotated[bool | None, typer.Option("--switch/--no-switch")] = None,
+        several: Annotated[list[str] | None, typer.Option("--several")] = None,
         many: Annotated[list[str] | None, typer.Argument()] = None,
     ) -> None:
-        found.append((whole, part, free, text, switch, many))
+        found.append((whole, part, free, text, switch, several, many))
 
     @app.command()
     def other() -> None: ...
@@ -57,7 +60,7 @@ def test_a_value_is_what_typer_makes_of_it(option: str) -> None:
 
 
 def test_defaults_switches_and_lists_are_as_ever() -> None:
-    for arguments in ([], ["--switch"], ["--no-switch", "a", "b"], ["--nonsense"], ["--whole"]):
+    for arguments in ([], ["--switch"], ["--no-switch", "a", "b"], ["--nonsense"], ["--whole"], MANY):
         plainly = program()
         read_plainly(plainly)
         assert result(plainly, arguments) == result(program(), arguments)

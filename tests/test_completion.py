@@ -68,13 +68,13 @@ def test_options() -> None:
         (("completion", ""), ["bash", "zsh", "fish"]),
         (("run", "mistral-small:24b-q4"), [f"mistral-small:24b-q4_{kind}" for kind in ("K_M", "K_S", "0")]),
         (("run", "mistral-n"), ["mistral-nemo"]),
-        (("run", "dem"), ["demo"]),
+        (("run", "dem"), ["demo", "demo-vision"]),
         (("run", "demo", "--format", "j"), ["json"]),
         (("run", "demo", "--keys", ""), ["emacs", "vi"]),
         (("run", "demo", "--seed", ""), []),
         (("run", "demo", "--system", "de"), []),
         (("run", "demo", "de"), []),
-        (("map", "--json", "--ctx", "64", "dem"), ["demo"]),
+        (("map", "--json", "--ctx", "64", "dem"), ["demo", "demo-vision"]),
     ],
 )
 def test_values(words: tuple[str, ...], found: list[str]) -> None:
@@ -103,6 +103,16 @@ def test_every_option_that_names_a_file_completes_files() -> None:
         for param in command.params:
             if param.param_type_name == "option" and "FILE" in (param.metavar or ""):
                 assert are_files(name, param.opts[-1], ""), (name, param.opts)
+
+
+def test_a_list_of_pictures_goes_on_until_the_next_option() -> None:
+    for words in (["--images", ""], ["--images", "a.jpg", ""], ["--images", "a.jpg", "b.jpg", "c"]):
+        assert are_files("map", "demo", "Describe it.", *words), words
+    assert "--json" in values("map", "demo", "Describe it.", "--images", "a.jpg", "--js")
+    assert "--images" not in values("map", "demo", "Describe it.", "--images", "a.jpg", "--")
+    assert values("map", "demo", "x", "--images", "a.jpg", "--device", "") == ["auto", "cpu", "gpu"]
+    assert are_files("run", "demo", "--image", "")
+    assert not are_files("run", "--image", "a.jpg", "")  # MODEL comes next
 
 
 def test_names_of_the_user(home: Path) -> None:

@@ -60,7 +60,11 @@ def test_a_window_that_is_not_named_is_that_of_transformers() -> None:
     ("more", "message"),
     [
         ({"architectures": ["GPT2LMHeadModel"]}, "architecture 'GPT2LMHeadModel' is unknown"),
-        ({"architectures": ["Mistral3ForConditionalGeneration"]}, "num_attention_heads is missing"),
+        ({"architectures": ["Mistral3ForConditionalGeneration"]}, "text_config is missing"),
+        (
+            {"architectures": ["LlavaForConditionalGeneration"], "text_config": {"hidden_size": 256}},
+            "text model missing",
+        ),
         ({"architectures": ["Mistral3ForConditionalGeneration"], "text_config": {"model_type": "x"}}, "text model 'x'"),
         ({"architectures": ["Mistral3ForConditionalGeneration"], "text_config": [1]}, "text_config is .1., no object"),
         ({"architectures": None, "model_type": "qwen2"}, "architecture 'qwen2'"),
@@ -111,6 +115,14 @@ def test_the_text_model_of_a_multimodal_checkpoint() -> None:
         {"architectures": ["Mistral3ForConditionalGeneration"], "text_config": text, "vision_config": {}}
     )
     assert found == parse_config(config(layers=3))
+
+
+def test_a_text_model_of_which_only_what_is_special_is_told() -> None:
+    """As in Pixtral 12B's config.json; what it leaves out is transformers' default, 32 heads here."""
+    text = config(heads=32, head_dim=8)
+    told = {key: value for key, value in text.items() if key not in ("architectures", "num_attention_heads")}
+    found = parse_config({"architectures": ["LlavaForConditionalGeneration"], "text_config": told, "vision_config": {}})
+    assert found == parse_config(text)
 
 
 PARAMS = {

@@ -11,11 +11,17 @@ import pytest
 from convert.journal import Journal, Mark
 
 MARKS = [
-    Mark((0, 1000), 500, "1" * 64, b"s" * 72),
-    Mark((0, 2000), 900, "2" * 64, b"t" * 48, sums={"token_embd.weight": (0.1, 1 / 3)}),
-    Mark((1, 0), 1200, "3" * 64, digest="d" * 64),
-    Mark((1, 70), 1200, "3" * 64, b"u" * 38),
-    Mark((1, 3000), 5000, "4" * 64, b"v" * 88, sums={"token_embd.weight": (1e-300, 2.5), "output.weight": (0.0, 0.0)}),
+    Mark((0, 1000), (500,), ("1" * 64,), b"s" * 72),
+    Mark((0, 2000), (900,), ("2" * 64,), b"t" * 48, sums={"token_embd.weight": (0.1, 1 / 3)}),
+    Mark((1, 0), (1200,), ("3" * 64,), digest="d" * 64),
+    Mark((1, 70), (1200,), ("3" * 64,), b"u" * 38),
+    Mark(
+        (1, 3000),
+        (5000,),
+        ("4" * 64,),
+        b"v" * 88,
+        sums={"token_embd.weight": (1e-300, 2.5), "output.weight": (0.0, 0.0)},
+    ),
 ]
 
 
@@ -24,24 +30,24 @@ def path(tmp_path: Path) -> Path:
     with closing(Journal(tmp_path / "journal", "work")) as journal:
         for mark in MARKS:
             journal.append(mark)
-        journal.append_made("a" * 64)
+        journal.append_made(["a" * 64])
     return tmp_path / "journal"
 
 
-def read(path: Path, work: str = "work") -> tuple[list[Mark], str | None]:
+def read(path: Path, work: str = "work") -> tuple[list[Mark], tuple[str, ...] | None]:
     with closing(Journal(path, work)) as journal:
         return journal.marks, journal.made
 
 
-def variants(path: Path, contents: Iterator[bytes]) -> Iterator[tuple[list[Mark], str | None]]:
+def variants(path: Path, contents: Iterator[bytes]) -> Iterator[tuple[list[Mark], tuple[str, ...] | None]]:
     for content in contents:
         path.write_bytes(content)
         yield read(path)
 
 
 def test_what_was_written_is_read(path: Path) -> None:
-    assert read(path) == (MARKS, "a" * 64)
-    assert read(path) == (MARKS, "a" * 64)
+    assert read(path) == (MARKS, ("a" * 64,))
+    assert read(path) == (MARKS, ("a" * 64,))
 
 
 def test_one_of_other_work_tells_nothing(path: Path) -> None:
@@ -54,7 +60,7 @@ def test_cut_at_any_byte_it_tells_what_is_whole(path: Path) -> None:
     ends = [n + 1 for n, byte in enumerate(content) if byte == 10][1:]  # of the marks, and of the last line
     for length, found in enumerate(variants(path, (content[:n] for n in range(len(content) + 1)))):
         whole = sum(end <= length for end in ends)
-        assert found == (MARKS[:whole], "a" * 64 if whole > len(MARKS) else None)
+        assert found == (MARKS[:whole], ("a" * 64,) if whole > len(MARKS) else None)
 
 
 def test_with_any_bit_flipped_it_tells_what_is_before(path: Path) -> None:
@@ -76,7 +82,7 @@ def test_what_is_not_believed_is_overwritten(path: Path) -> None:
         assert 0 < n < len(MARKS)
         for mark in MARKS[n:]:
             journal.append(mark)
-        journal.append_made("a" * 64)
+        journal.append_made(["a" * 64])
     assert path.read_bytes() == content
 
 
@@ -91,7 +97,7 @@ def test_a_cut_forgets_what_is_behind(path: Path, kept: int) -> None:
     with closing(Journal(path, "work")) as journal:
         for mark in MARKS[kept:]:
             journal.append(mark)
-        journal.append_made("a" * 64)
+        journal.append_made(["a" * 64])
         journal.cut(at)
     assert read(path) == (MARKS[:kept], None)
     assert content.startswith(path.read_bytes())
@@ -99,7 +105,11 @@ def test_a_cut_forgets_what_is_behind(path: Path, kept: int) -> None:
 
 def test_lines_that_tell_of_other_than_marks(tmp_path: Path) -> None:
     """A line with a right check is not believed to be a mark for that."""
-    for entry in ({}, {"at": 3}, {"at": [0, 1]}, {"at": [0, 1], "written": None}, {"sums": []}, [], None, 3):
+    entries: list[object] = [
+        {}, {"at": 3}, {"at": [0, 1]}, {"at": [0, 1], "written": None}, {"sums": []}, [], None, 3,
+        {"at": [0, 2000], "written": 900, "sha256": "2"}, {"at": [0, 2000], "written": [900, 1], "sha256": ["2", "3"]},
+    ]  # fmt: skip
+    for entry in entries:
         path = tmp_path / "journal"
         path.unlink(missing_ok=True)
         with closing(Journal(path, "work")) as journal:

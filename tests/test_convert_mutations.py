@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import FP8, INT8, config, random_tensors, write_checkpoint, write_native
+from checkpoints import FP8, INT8, config, random_tensors, to_bf16, write_checkpoint, write_native
 from mutations import mutated
 
 from convert.gguf_file import read_header
@@ -99,6 +99,41 @@ def make_multimodal(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"architectures": ["Mistral3ForConditionalGeneration"]} | parts))
 
 
+def make_seeing(folder: Path) -> None:
+    """A model that sees, of the least size: patches of 4 pixels, two of them a merged one in each direction."""
+    rng = np.random.default_rng(0)
+    shapes = {
+        "vision_tower.patch_conv": (16, 3, 4, 4), "vision_tower.ln_pre": (16,), "multi_modal_projector.norm": (16,),
+        "multi_modal_projector.patch_merger.merging_layer": (16, 64), "multi_modal_projector.linear_1": (32, 16),
+        "multi_modal_projector.linear_2": (32, 32),
+    }  # fmt: skip
+    parts = {"attention_norm": (16,), "ffn_norm": (16,), "feed_forward.down_proj": (16, 24)}
+    parts |= {f"attention.{part}_proj": (16, 16) for part in "qkvo"}
+    parts |= {f"feed_forward.{part}_proj": (24, 16) for part in ("gate", "up")}
+    shapes |= {f"vision_tower.transformer.layers.0.{part}": shape for part, shape in parts.items()}
+    sight = {f"{name}.weight": to_bf16(rng.standard_normal(shape, np.float32)) for name, shape in shapes.items()}
+    weights = {f"language_model.{name}": values for name, values in random_tensors(_SHAPE).items()}
+    write_checkpoint(folder, _SHAPE, weights | sight)
+    vision = {
+        "model_type": "pixtral", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "head_dim": 8,
+        "num_attention_heads": 2, "num_channels": 3, "image_size": 64, "patch_size": 4, "hidden_act": "silu",
+        "rope_parameters": {"rope_theta": 10000.0, "rope_type": "axial"},
+    }  # fmt: skip
+    whole = {
+        "architectures": ["Mistral3ForConditionalGeneration"], "text_config": _SHAPE, "vision_config": vision,
+        "spatial_merge_size": 2, "multimodal_projector_bias": False, "projector_hidden_act": "gelu",
+        "vision_feature_layer": -1,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(whole))
+    settings = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.3, 0.3, 0.3], "size": {"longest_edge": 48}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+
+
+def make_native_seeing(folder: Path) -> None:
+    make_seeing(folder.with_name("hub"))
+    write_native(folder.with_name("hub"), folder)
+
+
 CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "plain": make_plain,
     "sharded": make_sharded,
@@ -109,6 +144,8 @@ CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "fp8": make_fp8,
     "int8": make_int8,
     "multimodal": make_multimodal,
+    "seeing": make_seeing,
+    "native seeing": make_native_seeing,
 }
 
 
@@ -158,12 +195,12 @@ def within(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def check(source: Path, out: Path) -> bool:
+def check(source: Path, out: Path, sees: bool = False) -> bool:
     """Whether the checkpoint is converted; if not, it is refused as it should be."""
-    destination = out / "model.gguf"
+    destination, projector = out / "model.gguf", out / "mmproj.gguf"
     try:
         with within(_MAX_TIME_S):
-            convert(source, destination, "q8_0", threads=1)
+            convert(source, destination, "q8_0", threads=1, projector=projector if sees else None)
     except MinichatError as error:
         assert error.exit_code == 3, repr(error)
         line = str(error)
@@ -172,9 +209,11 @@ def check(source: Path, out: Path) -> bool:
         assert len(line) < _MAX_LINE, line
         assert list(out.iterdir()) == []
         return False
-    assert [path.name for path in out.iterdir()] == ["model.gguf"]
-    read_header(destination)
-    destination.unlink()
+    made = {path.name for path in out.iterdir()}
+    assert made == {"model.gguf"} or (sees and made == {"model.gguf", "mmproj.gguf"})
+    for path in list(out.iterdir()):
+        read_header(path)
+        path.unlink()
     return True
 
 
@@ -183,7 +222,8 @@ def test_damaged_checkpoints(name: str, tmp_path: Path) -> None:
     source, out = tmp_path / "a", tmp_path / "out"
     CHECKPOINTS[name](source)
     out.mkdir()
-    assert check(source, out), "it has to be sound before it is damaged"
+    sees = "seeing" in name
+    assert check(source, out, sees), "it has to be sound before it is damaged"
     files = [path for path in sorted(source.rglob("*")) if path.is_file()]
     shares = [1 if path.suffix in (".md", ".metadata") else 5 for path in files]
     converted = tried = 0
@@ -194,7 +234,7 @@ def test_damaged_checkpoints(name: str, tmp_path: Path) -> None:
             path.unlink()  # some file systems go to the disk for a file that is cut and written again
             path.write_bytes(mutated(path.name, content, random.Random(seed)))
             try:
-                converted += check(source, out)
+                converted += check(source, out, sees)
             except BaseException as error:
                 raise AssertionError(f"the damage {seed!r} does harm") from error
             tried += 1

@@ -47,10 +47,7 @@ def test_bytes_are_llama_quantizes(tmp_path: Path, shape: str, dtype: str) -> No
         convert(source, tmp_path / "plain.gguf", plain)
         for target in ("q4_K_M", "q8_0", "fp16"):
             convert(source, tmp_path / "ours.gguf", target)
-            file_type = parse_target(target).file_type
-            if not llama_oracle.quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", file_type):
-                assert (shape, target) == ("rows of 320 and 100", "q8_0")  # it has no way out; ours is float16
-                continue
+            llama_oracle.quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", parse_target(target).file_type)
             assert tensors(tmp_path / "ours.gguf") == tensors(tmp_path / "theirs.gguf")
 
 
@@ -90,7 +87,7 @@ def test_the_shipped_checkpoint_quantized(tmp_path: Path) -> None:
     convert(SHARDED, tmp_path / "plain.gguf", "bf16")
     for target in ("q4_K_M", "q8_0"):
         convert(SHARDED, tmp_path / "ours.gguf", target)
-        assert llama_oracle.quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", parse_target(target).file_type)
+        llama_oracle.quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", parse_target(target).file_type)
         assert tensors(tmp_path / "ours.gguf") == tensors(tmp_path / "theirs.gguf")
 
 

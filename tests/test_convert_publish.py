@@ -10,7 +10,7 @@ import pytest
 from checkpoints import SHARDED
 from program import fails
 
-from convert.publish import check_destination, check_room, published, storage_errors
+from convert.publish import check_place, check_room, published, storage_errors
 from quant.errors import DiskFullError, StorageError
 
 ROOT = Path(__file__).parent.parent
@@ -69,18 +69,18 @@ def test_a_failing_system_leaves_the_old_file(out: Path, monkeypatch: pytest.Mon
 
 def test_places_that_cannot_hold_the_file(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match="does not exist"):
-        check_destination(out / "absent" / "a.gguf", 1)
+        check_place(out / "absent" / "a.gguf")
     with pytest.raises(StorageError, match="is no file"):
-        check_destination(out, 1)
+        check_place(out)
     with pytest.raises(StorageError, match="is no file"):
-        check_destination(Path(os.devnull), 1)
+        check_place(Path(os.devnull))
     with pytest.raises(StorageError, match=r"has [\d,.]+ MB free, and 1,000,000,016\.8 MB are needed"):
-        check_destination(out / "a.gguf", 10**15)
+        check_room(out / "a.gguf", 10**15)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(0, 0, 2_000_000_000))
-    check_destination(out / "a.gguf", 1_900_000_000)
+    check_room(out / "a.gguf", 1_900_000_000)
     with pytest.raises(StorageError, match=r"has 2,000\.0 MB free, and 2,006\.8 MB are needed"):
-        check_destination(out / "a.gguf", 1_990_000_000)
+        check_room(out / "a.gguf", 1_990_000_000)
 
 
 def test_a_long_name_finds_room_for_its_part(out: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_bad_checkpoint_is_refused_before_work_starts(
     change, error, message = BAD[case]
     source = write_checkpoint(tmp_path / "model", config(), shards=2)
     change(source)
-    monkeypatch.setattr(pipeline, "published", None)  # calling it would raise TypeError
+    monkeypatch.setattr(pipeline, "published_together", None)  # calling it would raise TypeError
     assert_untouched(source, tmp_path / "out" / "a.gguf", error, message)
 
 
@@ -112,7 +112,7 @@ def test_unknown_targets_and_impossible_places(tmp_path: Path) -> None:
 def test_too_little_space_is_found_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(0, 0, 17_000_000))
-    monkeypatch.setattr(pipeline, "published", None)
+    monkeypatch.setattr(pipeline, "published_together", None)
     assert_untouched(
         SHARDED, tmp_path / "out" / "a.gguf", StorageError, r"has 17\.0 MB free, and [\d.]+ MB are needed", target="f32"
     )

@@ -67,7 +67,7 @@ def test_sizes_are_those_that_the_models_are_known_for(
     plan = planned(sparse_checkpoint(tmp_path / "model", settings, tokenizer))
     assert plan.parameters == parameters
     assert plan.template == template
-    assert plan.layout.file_bytes / 1e9 == pytest.approx(q4_k_m_gb, abs=0.006)
+    assert plan.text.layout.file_bytes / 1e9 == pytest.approx(q4_k_m_gb, abs=0.006)
 
 
 def test_ministral_as_it_is_published(tmp_path: Path) -> None:

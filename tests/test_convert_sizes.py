@@ -24,7 +24,7 @@ def test_sizes_are_those_of_the_plan(tmp_path: Path, tokenizer: str, vocab: int,
     origin, off = find_provenance(tmp_path / "model"), set()
     targets = ["q4_K_M", "f32"] if vocab > 65536 else list(TARGET_NAMES)
     for target, size in sizes(checkpoint, targets).items():
-        layout = make_plan(checkpoint, parse_target(target), "m", "auto", origin, {}, "standard").layout
+        layout = make_plan(checkpoint, parse_target(target), "m", "auto", origin, {}, "standard").text.layout
         off.add(size - layout.file_bytes)
         assert abs(size - layout.file_bytes) < 0.1 * len(layout.header)
     assert max(off) - min(off) < 64  # the names of targets in the header, and its padding

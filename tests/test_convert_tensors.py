@@ -79,7 +79,7 @@ def test_the_text_model_of_a_multimodal_checkpoint_in_mistrals_own_format() -> N
         parse_config(settings), found | {name: replace(norm, name=name) for name in seeing}, native=True
     )
     assert {t.source.name for t in plan.tensors} == set(shapes)
-    assert [t.name for t in plan.seeing] == seeing
+    assert [t.name for t in plan.seeing.values()] == seeing
 
 
 def test_one_tensor_under_two_names() -> None:

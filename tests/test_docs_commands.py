@@ -25,7 +25,7 @@ def test_options_that_are_told_of_exist() -> None:
 
     app = application()
     assert get_command(app)
-    shown = CliRunner().invoke(app, ["run", "--help"], terminal_width=200).output
+    shown = "".join(CliRunner().invoke(app, [name, "--help"], terminal_width=200).output for name in ("run", "map"))
     table = PAGE.split("## In a pipe")[1].split("##")[0]
     rows = [row.split("|")[2] for row in table.split("\n") if row.startswith("| ")]
     for option in re.findall(r"--[a-z][a-z-]+", " ".join(rows)):

@@ -19,6 +19,7 @@ class ScriptedLlama:
 
     ctx = ctx_train = 100
     is_short_of_memory = False
+    gallery = None
 
     def __init__(self, script: Sequence[int]) -> None:
         self.script = [*script, END]

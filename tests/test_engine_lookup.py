@@ -70,3 +70,15 @@ def test_a_text_that_was_changed_is_as_one_read_anew() -> None:
 def test_nothing_is_guessed_of_nothing() -> None:
     for text in ([], [1], [1, 2], [1, 2, 3]):
         assert made(text).guess(4) == []
+
+
+def test_a_picture_is_no_guess_and_no_pair() -> None:
+    """Its rows are negative ids: what stands behind an earlier occurrence is followed up to the first of them."""
+    lookup = Lookup()
+    lookup.follow([1, 2, 3, 4, -7, -8, 13, 5, 2, 3])
+    assert (lookup.matched, lookup.guess(8)) == (2, [4])
+    lookup.follow([1, -7, -8, 13, 5, -9, -8, 13])  # -8, 13 stands twice, but is no pair of tokens
+    assert lookup.matched == 0
+    lookup.follow([1, 2])  # all of it is taken back
+    lookup.follow([1, 2, 3, 1, 2])
+    assert lookup.guess(1) == [3]

@@ -90,7 +90,6 @@ _CELLS, _LAYERS = _CACHE + 8, _CACHE + 8 + 12 * len(IDS)
         at(8, 5),
         at(8, -1),
         at(8, 1 << 24),
-        at(12, -1),
         at(_CACHE, 2),
         at(_CACHE, 0),
         at(_CACHE + 4, 0),

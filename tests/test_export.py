@@ -14,7 +14,7 @@ from random_text import random_text
 from minichat.export import check_file, to_json, to_markdown, write_file
 from minichat.template.messages import Call, ImagePart, Message, TextPart, ThinkPart, parse_messages
 from minichat.terminal.sanitize import UNSAFE
-from quant.errors import StorageError, UsageError
+from quant.errors import DataError, StorageError, UsageError
 
 CALL = Call("get_weather", '{"place": "Rome", "note": "```"}', "D681PevKs")
 TALK = [
@@ -133,6 +133,29 @@ def test_a_file_is_written_in_the_form_of_its_ending(tmp_path: Path, name: str) 
     assert isinstance(json.loads(text), list) if name.endswith("json") else text.startswith("# Title")
     assert [one.name for one in folder.iterdir()] == [name]
     assert stat.S_ISREG(path.lstat().st_mode)
+
+
+def test_pictures_are_files_beside_markdown(tmp_path: Path) -> None:
+    kept = {"a.jpg": b"\xff\xd8\xff one", "[b].gif": b"GIF89a two", "c.png": b"\x89PNG\r\n\x1a\n three"}
+    parts = tuple(map(ImagePart, ["a.jpg", "[b].gif", "a.jpg", "c.png"]))
+    (tmp_path / "my talk-2.gif").write_text("another's")
+    (tmp_path / "my talk-4.png").write_bytes(kept["c.png"])
+    for _ in range(2):  # the same files again
+        write_file(tmp_path / "my talk.md", [Message("user", (*parts, TextPart("What?")))], None, "", kept.__getitem__)
+    lines = (tmp_path / "my talk.md").read_text().split("\n\n")
+    one, two = "![a.jpg](my%20talk-1.jpg)", r"![\[b\].gif](my%20talk-3.gif)"
+    assert lines == ["## You", one, two, one, "![c.png](my%20talk-4.png)", "What?\n"]
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name[-4:] in (".jpg", ".gif", ".png")}
+    written = {"my talk-1.jpg": kept["a.jpg"], "my talk-3.gif": kept["[b].gif"], "my talk-4.png": kept["c.png"]}
+    assert found == {"my talk-2.gif": b"another's", **written}
+
+
+def test_a_picture_that_is_gone_is_its_name_in_markdown(tmp_path: Path) -> None:
+    def gone(source: str) -> bytes:
+        raise DataError(f"{source} is not kept any more")
+
+    write_file(tmp_path / "talk.md", [Message("user", (ImagePart("a.png"),))], None, "", gone)
+    assert (tmp_path / "talk.md").read_text() == "## You\n\n(a picture: `a.png`)\n"
 
 
 def test_a_file_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,18 @@ import pytest
 from convert.gguf_file import GgufHeader, TensorInfo
 from minichat import fit
 from minichat.engine.types import CacheType, LoadOptions
-from minichat.fit import Demand, Device, Parts, Room, choose, choose_with_draft, longest, parts_of
+from minichat.fit import (
+    Demand,
+    Device,
+    Parts,
+    Room,
+    Sight,
+    choose,
+    choose_with_draft,
+    choose_with_sight,
+    longest,
+    parts_of,
+)
 from minichat.memory import Shape, kv_cache_bytes, needed
 from quant.errors import FitError
 
@@ -160,6 +171,37 @@ def test_a_draft_model_takes_memory() -> None:
         choose_with_draft("m", DEMAND, LoadOptions(), unified, DRAFT).most
         < choose("m", DEMAND, LoadOptions(), unified).most
     )
+
+
+SIGHT = Sight(880_000_000, 900_000_000, 100_000_000)
+
+
+def test_pictures_have_room_where_a_common_context_is_left_beside_them() -> None:
+    alone = {free: choose("m", DEMAND, LoadOptions(), Room(free)).most for free in range(15 * GB, 30 * GB, GB // 4)}
+    beside = {free: choose_with_sight("m", DEMAND, LoadOptions(), Room(free), SIGHT).most for free in alone}
+    assert beside[max(alone)] == 32768
+    assert any(8192 <= beside[free] < alone[free] for free in alone)
+    for free in alone:
+        assert beside[free] == alone[free] or beside[free] >= 8192
+        taken = DEMAND.at(beside[free]).ram
+        if beside[free] != alone[free]:
+            assert taken + SIGHT.weights + SIGHT.least <= free
+    with pytest.raises(FitError) as refused:
+        choose_with_sight("m", DEMAND, LoadOptions(), Room(9 * GB), SIGHT)
+    with pytest.raises(FitError, match=re.escape(str(refused.value))):
+        choose("m", DEMAND, LoadOptions(), Room(9 * GB))
+    assert choose_with_sight("m", DEMAND, LoadOptions(ctx=512), Room(15 * GB), SIGHT).most == 512
+
+
+def test_a_projector_is_on_the_gpu_where_all_of_the_model_is() -> None:
+    def on_gpu(free: int, options: LoadOptions | None = None, draft: Demand | None = None) -> bool:
+        room = Room(64 * GB, (Device("GPU", free),))
+        return choose_with_sight("m", DEMAND, options or LoadOptions(), room, SIGHT, draft).projector_on_gpu
+
+    assert [on_gpu(free * GB) for free in (12, 16, 24)] == [False, False, True]
+    assert not on_gpu(24 * GB, LoadOptions(device="cpu"))
+    assert not on_gpu(24 * GB, LoadOptions(gpu_layers=20))
+    assert on_gpu(24 * GB, draft=DRAFT)
 
 
 def test_the_parts_of_a_refusal_add_up() -> None:

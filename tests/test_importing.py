@@ -18,12 +18,13 @@ from shown import Work
 
 from convert import gguf_writer as w
 from minichat import place as placing
+from minichat.demos import DEMO
 from minichat.elsewhere import at
 from minichat.foreign import Foreign
 from minichat.gguf_model import Known
 from minichat.importing import Imported, import_model, suggested_name
 from minichat.making import name_of_folder
-from minichat.manifest import DEMO, ModelName
+from minichat.manifest import ModelName
 from minichat.models import is_path
 from minichat.place import place
 from minichat.store import Removed, Store

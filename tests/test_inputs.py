@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from picture_files import saved
+from PIL import Image
 
 from minichat.inputs import Line, Lines, read_question, read_text
 from quant.errors import DataError, UsageError
@@ -63,6 +65,44 @@ def test_a_prompt_of_odd_bytes_only_is_a_prompt(monkeypatch: pytest.MonkeyPatch,
     pipe_in(monkeypatch, tmp_path, b"\n \n")
     with pytest.raises(UsageError, match="empty"):
         read_question(None)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_a_picture_is_no_prompt(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw = saved(Image.new("RGB", (1, 1)), kind)
+    for prompt in ("What is this?", None, "-"):
+        pipe_in(monkeypatch, tmp_path, raw)
+        with pytest.raises(UsageError, match=rf"standard input is a picture \({kind}\).*--image - "):
+            read_question(prompt)
+    with pytest.raises(UsageError, match="--images FILE"):
+        lines(raw, 100)
+
+
+@pytest.mark.parametrize(
+    ("raw", "what"),
+    [
+        (b"BM\x9a\0\xff", "of the kind BMP"),
+        (b"\0\0\0\x18ftypheic\0\xff", "a picture of the kind HEIC"),
+        (b"%PDF-1.4\n%\xff\0", "of the kind PDF"),
+    ],
+)
+def test_other_pictures_are_none_either(raw: bytes, what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pipe_in(monkeypatch, tmp_path, raw)
+    with pytest.raises(UsageError, match=rf"standard input is {what}, and no text: of pictures, minichat reads JPEG"):
+        read_question("What is this?")
+
+
+def test_a_text_may_begin_as_a_picture_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pipe_in(monkeypatch, tmp_path, "GIF89a: größer als GIF87a?".encode())
+    assert read_question(None) == "GIF89a: größer als GIF87a?"
+    pipe_in(monkeypatch, tmp_path, "BMW: größer".encode("latin-1"))
+    assert read_question(None) == "BMW: gr\ufffd\ufffder"
+    assert lines(b"GIF89a\nGIF87a\n") == [(1, "GIF89a"), (2, "GIF87a")]
+
+
+def test_a_file_in_the_home_folder(home: Path) -> None:
+    (home / "talk.json").write_text("[]")
+    assert read_text("~/talk.json") == "[]"
 
 
 def lines(raw: bytes, longest_bytes: int = 100) -> list[tuple[int, str | None]]:

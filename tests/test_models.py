@@ -14,10 +14,12 @@ from checkpoints import SHARDED
 from program import start
 from shown import Work
 
-from minichat import making, models
-from minichat.manifest import ModelName
+from minichat import demos, making, models
+from minichat.manifest import ModelName, name_like
 from minichat.store import Store
 from quant.errors import CheckpointError, DataError, GgufError, UsageError
+
+VISION = SHARDED.parent / "mistral3-vision"
 
 
 @pytest.fixture
@@ -209,3 +211,20 @@ def test_who_waits_can_leave(tmp_path: Path, home: Path) -> None:
         assert waiting.communicate(timeout=30) == (b"", b"")
         assert waiting.returncode == 130
         assert (store.root / "incoming" / "demo@q4_k_m").is_dir()
+
+
+def test_the_demos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: Store) -> None:
+    """One that this minichat does not have is a name like any other."""
+    vision = tmp_path / "vision"
+    monkeypatch.setitem(demos._FOLDERS, "demo-vision", vision)
+    assert demos.demos() == ["demo"] and not models.names_model("demo-vision", store)
+    with pytest.raises(DataError, match="no model 'demo-vision'"):
+        models.resolve("demo-vision", store, Work())
+    shutil.copytree(VISION, vision)
+    assert demos.demos() == ["demo", "demo-vision"] and models.names_model("demo-vision", store)
+    made = models.resolve("demo-vision", store, Work())
+    assert (made.name, made.projector is not None) == ("demo-vision:q8_0", True)
+    assert models.resolve("Demo-Vision", store, Work()) == made == models.resolve("demo-vision:q8_0", store, Work())
+    with pytest.raises(UsageError, match="demo-vision is the name of the model that comes with minichat"):
+        making.check_free(ModelName("demo-vision"))
+    assert name_like("demo-vision", "hub") == "demo-vision-hub"

@@ -150,7 +150,7 @@ def test_the_table_agrees_with_what_it_is_for() -> None:
     assert set(PARAMETERS["template"].choices) == set(VERSIONS)
     for fields in (Sampling, LoadOptions):
         for name in fields.__dataclass_fields__:
-            assert name == "vocab_only" or name.replace("_", "-") in PARAMETERS
+            assert name in ("vocab_only", "projector") or name.replace("_", "-") in PARAMETERS
     for name in ("temperature", "top_k", "top_p", "min_p"):
         assert PARAMETERS[name.replace("_", "-")].check(getattr(DEFAULTS, name)) == getattr(DEFAULTS, name)
 

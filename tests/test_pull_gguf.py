@@ -504,7 +504,7 @@ def test_the_quantizations_of_a_repo_are_compared(
 ) -> None:
     files = {"x-Q8_0.gguf": gguf(rows=2000), "x-Q4_K_M.gguf": gguf(), "x-IQ3_XS.gguf": gguf(rows=700)}
     parts = {f"x-F16-0000{n}-of-00002.gguf": gguf() for n in (1, 2)}
-    hub.add("a/many", files | parts | {"mmproj-x-F16.gguf": gguf()})
+    hub.add("a/many", files | parts | {"mmproj-x-F16.gguf": gguf(seed=4)})
     found = grid("a/many")
     sizes = [(quant, len(files[f"x-{quant.upper()}.gguf"])) for quant in ("IQ3_XS", "q4_K_M", "q8_0")]
     assert list(found.sizes.items()) == sizes

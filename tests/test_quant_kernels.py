@@ -50,7 +50,7 @@ def test_bytes_are_llama_quantizes(tmp_path: Path, target: str) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    assert llama_oracle.quantize(source, made, parse_target(target).file_type)
+    llama_oracle.quantize(source, made, parse_target(target).file_type)
     for tensor in gguf.GGUFReader(made).tensors:
         kind = by_name(gguf.GGMLQuantizationType(tensor.tensor_type).name.lower().replace("_k", "_K"))
         assert quantize(rows[tensor.name], kind, tensor.name).tobytes() == tensor.data.tobytes(), tensor.name

@@ -14,6 +14,7 @@ ROOMS = {"quant": {"quant"}, "convert": {"quant", "convert"}, "minichat": {"quan
 DOORS = {
     "llama_cpp": ("minichat/engine/binding.py", "quant/ggml.py", "minichat/demo/training/"),
     "numba": ("quant/lanes.py",),
+    "PIL": ("minichat/pictures/reading.py", "minichat/demo/training/"),
     "rich": ("minichat/terminal/",),
     "prompt_toolkit": ("minichat/terminal/",),
     "huggingface_hub": ("minichat/hub/",),
@@ -30,25 +31,33 @@ QUIET = {
         *("minichat.template", "minichat.tools", "minichat.schema", "minichat.conversation", "minichat.engine.types"),
         "quant.errors",
     },
+    "minichat/pictures/size.py": set(),
+    "minichat/pictures/sources.py": {"quant.errors"},
+    "minichat/pictures/reading.py": {"minichat.pictures.size"},
+    "minichat/pictures/reader.py": {"minichat.engine.starting", "minichat.pictures.size", "quant.errors"},
+    "minichat/pictures/keeping.py": {"minichat.folders", "quant.errors"},
+    "minichat/pictures/album.py": {"minichat.pictures", "quant.errors"},
     "minichat/conversation.py": {"minichat.template"},
-    "minichat/manifest.py": {"minichat.hub.address", "quant.errors"},
+    "minichat/demos.py": set(),
+    "minichat/manifest.py": {"minichat.demos", "minichat.hub.address", "quant.errors"},
     "minichat/folders.py": {"convert.publish"},
     "minichat/working.py": {"minichat.folders", "convert.lock", "quant.errors"},
     "minichat/blobs.py": {"minichat.manifest", "minichat.folders", "convert.publish"},
-    "minichat/names.py": {"minichat.manifest", "minichat.folders", "convert.publish", "quant.errors"},
+    "minichat/names.py": {"minichat.demos", "minichat.manifest", "minichat.folders", "convert.publish", "quant.errors"},
     "minichat/notices.py": {
         *("minichat.manifest", "minichat.names", "minichat.folders", "minichat.terminal.sanitize"),
         *("convert.publish", "quant.errors"),
     },
     "minichat/home.py": set(),
     "minichat/results.py": {"convert.lock", "quant.errors"},
-    "minichat/inputs.py": {"minichat.terminal.output", "quant.errors"},
+    "minichat/inputs.py": {"minichat.pictures.sources", "minichat.terminal.output", "quant.errors"},
     "minichat/parameters.py": {"quant.errors"},
     "minichat/settings_file.py": {"minichat.home", "minichat.parameters", "quant.errors"},
     "minichat/session_message.py": {"minichat.template"},
-    "minichat/session_file.py": {"minichat.session_message", "minichat.template", "quant.errors"},
+    "minichat/worded.py": {"minichat.pictures.sources", "minichat.template"},
+    "minichat/session_file.py": {"minichat.session_message", "minichat.template", "minichat.worded", "quant.errors"},
     "minichat/saved.py": {"minichat.session_file", "minichat.template"},
-    "minichat/session_search.py": {"minichat.template"},
+    "minichat/session_search.py": {"minichat.template", "minichat.worded"},
     "minichat/session.py": {"minichat.session_file", "minichat.conversation", "minichat.folders", "convert.publish"},
     "minichat/last_used.py": {"minichat.folders"},
     "minichat/store.py": {
@@ -73,9 +82,12 @@ FRONT = [
     "minichat.conversation",
     "minichat.sessions",
     "minichat.engine.client",
+    "minichat.pictures.album",
     "minichat.terminal.repl",
 ]
-HEAVY = ["numpy", "numba", "gguf", "llama_cpp", "tiktoken", "huggingface_hub", "httpx2", "rich.markdown", "torch"]
+HEAVY = [
+    *("numpy", "PIL", "numba", "gguf", "llama_cpp", "tiktoken", "huggingface_hub", "httpx2", "rich.markdown", "torch"),
+]
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:

@@ -201,7 +201,12 @@ def test_a_picture_is_a_piece_of_its_own() -> None:
         *(Control("[INST]"), Text("Look.\n\n"), Image("[INST].png")),
         *(Text("What\n\nis it?"), Control("[/INST]")),
     ]
-    assert vocabulary("v3-tekken").encode([Image("x")]) == [vocabulary("v3-tekken").controls["[IMG]"]]
+    controls = vocabulary("v3-tekken").controls
+    patch, row_end, end = (controls[name] for name in ("[IMG]", "[IMG_BREAK]", "[IMG_END]"))
+    image = Image("x", columns=2, rows=2)
+    assert vocabulary("v3-tekken").encode([image]) == [patch, patch, row_end, patch, patch, end]
+    with pytest.raises(TemplateError, match="nobody has looked at the picture 'x'"):
+        vocabulary("v3-tekken").encode([Image("x")])
 
 
 def test_thinking_keeps_what_stands_beside_it() -> None:

@@ -144,14 +144,26 @@ def test_messages_are_bounded() -> None:
 
 
 def test_pieces_as_json() -> None:
-    pieces: list[Piece] = [Control("[INST]"), Text("[INST] é"), Text(""), Image("cat.png"), Tokens((1, 2)), Tokens(())]
+    seen = Image("cat.png", 55, 42, "/tmp/x.ppm", "0f")
+    pieces: list[Piece] = [
+        Control("[INST]"),
+        Text("[INST] é"),
+        Text(""),
+        Image("cat.png"),
+        seen,
+        Tokens((1, 2)),
+        Tokens(()),
+    ]
     assert [from_json(json.loads(json.dumps(to_json(piece)))) for piece in pieces] == pieces
     assert to_json(Control("</s>")) == {"control": "</s>"}
 
 
+SEEN = {"source": "x", "columns": 1, "rows": 1, "pixels": "", "key": ""}
 NO_PIECES = [
     *(None, [], {}, "a", {"image": 1}, {"picture": "x"}, {"text": "a", "control": "b"}, {"control": 1}, {"text": None}),
     *({"tokens": 1}, {"tokens": ["1"]}, {"tokens": [True]}, {"tokens": [1.0]}),
+    *({"image": "cat.png"}, {"image": {"source": "x"}}, {"image": {**SEEN, "more": 1}}, {"image": {**SEEN, "key": 1}}),
+    *({"image": {**SEEN, "rows": -1}}, {"image": {**SEEN, "rows": True}}, {"image": {**SEEN, "columns": 10**9}}),
 ]
 
 

@@ -32,6 +32,7 @@ from typing_hand import (
     write_script,
 )
 
+from minichat.terminal.interrupt import interrupt_waits
 from minichat.terminal.line_editor import LineEditor
 from minichat.terminal.rows import move, row_starts
 from minichat.terminal.typed import is_open, message_of
@@ -42,6 +43,15 @@ CTRL_X_CTRL_E = "\x18\x05"
 @pytest.mark.parametrize("new_line", [CTRL_J, ALT_ENTER, "\x1b[13;2u", "\x1b[27;2;13~"])
 def test_enter_sends_and_others_make_a_new_line(new_line: str) -> None:
     assert typed(f"one{new_line}two{ENTER}") == "one\ntwo"
+
+
+def test_ctrl_c_before_the_prompt_takes_keys_is_not_kept_for_the_message() -> None:
+    with hand() as pipe, interrupt_waits() as waiting:
+        editor = LineEditor(chat_of())
+        signal.raise_signal(signal.SIGINT)
+        pipe.send_text(f"one{ENTER}")
+        assert editor.read("", waiting) == "one"
+        assert not waiting.pressed
 
 
 def test_what_comes_after_enter_is_the_next_message() -> None:

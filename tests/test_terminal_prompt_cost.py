@@ -186,7 +186,8 @@ def test_it_fits_everywhere_and_the_cost_goes_last() -> None:
                 assert "\x1b" not in line
                 assert "\n" not in line
     chat = chat_of(info=INFO, stats=STATS, used=1234)
-    assert toolbar_text(chat, 39, Cost(12_345, 2)) == "demo · 1,234/4,096 · 38/s · +12,345@"
+    assert toolbar_text(chat, 39, Cost(12_345, 2)) == "demo · 1,234/4,096 · 38/s · +12,345"
+    assert toolbar_text(chat, 41, Cost(12_345, 2)) == "demo · 1,234/4,096 · +12,345 with 2 files"
     assert toolbar_text(chat, 9, Cost(12_345)) == "+12,345"
 
 

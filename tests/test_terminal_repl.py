@@ -28,6 +28,7 @@ from minichat.terminal import commands
 from minichat.terminal.agreement import Agreement
 from minichat.terminal.chat import Chat
 from minichat.terminal.history import open_history
+from minichat.terminal.interrupt import Waiting
 from minichat.terminal.parking import Parked
 from minichat.terminal.prompt import Prompt
 from minichat.terminal.repl import run_repl
@@ -552,11 +553,11 @@ def test_a_ctrl_c_before_the_prompt_is_there_leaves_what_is_edited(
     chat = chat_with(FakeEngine(["1"], ["2"], ["3"]))
     read, drafts = Prompt.read, []
 
-    def reading(prompt: Prompt, draft: str = "") -> str:
+    def reading(prompt: Prompt, draft: str, waiting: Waiting) -> str:
         drafts.append(draft)
         if drafts.count("a") == 1 and draft:
             raise KeyboardInterrupt
-        return read(prompt, draft)
+        return read(prompt, draft, waiting)
 
     monkeypatch.setattr(Prompt, "read", reading)
     type_into(screen, chat, f"a{ENTER}b{ENTER}/edit 1{ENTER}x{ENTER}{CTRL_D}")

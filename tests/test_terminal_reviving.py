@@ -124,7 +124,7 @@ def test_leaving_tells_of_a_model_that_could_not_be_loaded(screen: Screen, monke
     engine = FakeEngine()
     chat = chat_with(engine)
 
-    def leave(_: object, __: str = "") -> str:
+    def leave(*_: object) -> str:
         engine.failure = GgufError("x.gguf: not a GGUF file")
         raise EOFError
 

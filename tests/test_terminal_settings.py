@@ -575,7 +575,7 @@ def test_a_damaged_catalog_spoils_no_completion(home: Path) -> None:
     folder = home / "minichat"
     folder.mkdir()
     (folder / "catalog.toml").write_text("nonsense")
-    assert list(settings.model_names(chat_with([]), "")) == ["demo"]
+    assert list(settings.model_names(chat_with([]), "")) == ["demo", "demo-vision"]
 
 
 def test_a_manifests_advice_is_the_catalogs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -341,12 +342,14 @@ def test_a_kill_while_an_answer_is_drawn_again_leaves_the_old_one(screen: Screen
     assert [m.text for m in sessions.read("s").messages] == ["Say", "Two"]
 
 
-def test_what_was_counted_holds_no_longer_when_a_turn_is_gone(screen: Screen) -> None:
+def test_what_is_left_is_counted_anew_when_a_turn_is_gone(screen: Screen) -> None:
     chat = chat_with(FakeEngine(["1"], ["2"]))
     type_into(screen, chat, f"a{ENTER}b{ENTER}{CTRL_D}")
     assert "10/4,096" in toolbar_text(chat)
     chat.engine.closed = False  # type: ignore[attr-defined]
     type_into(screen, chat, f"/undo{ENTER}{CTRL_D}")
+    assert " 8/4,096" in toolbar_text(chat)  # as /context counts it, with the frame of a message
+    type_into(screen, chat, f"/drop 1{ENTER}{CTRL_D}")
     assert "/4,096" not in toolbar_text(chat)
 
 
@@ -386,3 +389,66 @@ def test_the_name_of_a_file_that_is_not_there_is_told(screen: Screen, tmp_path: 
     type_into(screen, chat, f"Ask @someone for {tmp_path.name} and @no/such.txt!{ENTER}{CTRL_D}")
     assert screen.text()[0] == "(there is no file no/such.txt: sent as it stands)"
     assert contents(chat)[0].startswith("Ask @someone")
+
+
+class Person:
+    """Types one line after the other, and sends what stands in the prompt where the line is None."""
+
+    def __init__(self, *lines: str | None) -> None:
+        self.lines, self.drafts = list(lines), [""]
+
+    def keeps_terminal(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def is_typed_ahead(self) -> bool:
+        return False
+
+    def graphics(self) -> None:
+        pass
+
+    def read(self, draft: str, waiting: object) -> str:
+        self.drafts.append(draft)
+        if not self.lines:
+            raise EOFError
+        line = self.lines.pop(0)
+        return draft if line is None else line
+
+
+def test_a_message_that_was_stopped_before_the_first_word_stands_in_the_prompt_again(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person("first", "second", None, "/edit 1", None, None)
+    monkeypatch.setattr("minichat.terminal.repl.Prompt", lambda _: person)
+    chat = chat_with(FakeEngine(["One"], [interrupt, "never"], ["Two"], [interrupt, "never"], ["Other"]))
+    type_into(screen, chat, "")
+    assert person.drafts[1:] == ["", "", "second", "", "first", "first", ""]
+    assert contents(chat) == ["first", "Other"]
+
+
+def test_the_context_that_is_told_is_that_of_what_was_answered(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["One"], [interrupt, "never"]))
+    type_into(screen, chat, f"first{ENTER}{CTRL_D}")
+    told = toolbar_text(chat)
+    assert "7/4,096" in told
+    chat.engine.closed = False  # type: ignore[attr-defined]
+    type_into(screen, chat, f"second{ENTER}{CTRL_C}{CTRL_D}")
+    assert "7/4,096" in toolbar_text(chat)
+    first = chat_with(FakeEngine([interrupt, "never"]))
+    type_into(screen, first, f"first{ENTER}{CTRL_C}{CTRL_D}")
+    assert "/4,096" not in toolbar_text(first)
+
+
+def test_retry_asks_a_message_that_was_stopped_before_the_first_word(screen: Screen) -> None:
+    chat = chat_with(FakeEngine(["One"], [interrupt, "never"], [interrupt, "never"], ["Two"], ["Other"]))
+    retry = f"/retry{ENTER}"
+    type_into(screen, chat, f"first{ENTER}second{ENTER}{retry}{retry}{retry}{CTRL_D}")
+    assert contents(chat) == ["first", "One", "second", "Other"]
+    assert screen.text().count("(asked again: second)") == 2
+
+
+@pytest.mark.parametrize("between", ["/clear", "/undo"])
+def test_retry_asks_nothing_that_belonged_to_another_conversation(screen: Screen, between: str) -> None:
+    chat = chat_with(FakeEngine(["One"], [interrupt, "never"], ["Two"]))
+    type_into(screen, chat, f"first{ENTER}second{ENTER}{between}{ENTER}/retry{ENTER}{CTRL_D}")
+    assert contents(chat) == []
+    assert "nothing has been asked yet" in " ".join(screen.text())

@@ -17,6 +17,7 @@ from random_text import random_text
 from typing_hand import CTRL_C, ENTER, chat_of, hand, step_by_step
 
 from minichat import power
+from minichat.attachments import attach
 from minichat.conversation import EMBEDDED, Conversation
 from minichat.engine.client import Engine
 from minichat.engine.types import Done, Event, LoadOptions, Prefill, Sampling, Stats
@@ -83,8 +84,8 @@ def test_what_is_finished_never_changes_by_what_follows() -> None:
 def test_files_and_quotes_are_read_as_they_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("the file\n")
-    assert message_to_be("see @a.txt now") == "a.txt:\n```\nthe file\n```\n\nsee @a.txt now"
-    assert message_to_be('"""\nsee @a.txt') == "a.txt:\n```\nthe file\n```\n\nsee @a.txt"
+    assert attach(message_to_be("see @a.txt now"), Path()).content == "a.txt:\n```\nthe file\n```\n\nsee @a.txt now"
+    assert attach(message_to_be('"""\nsee @a.txt'), Path()).content == "a.txt:\n```\nthe file\n```\n\nsee @a.txt"
 
 
 class Reading(FakeReading):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -47,15 +48,21 @@ def test_ctrl_c_at_fifty_moments(model: Path) -> None:
         assert words == [f"n{n}" for n in range(len(words))][: len(words)]
 
 
-def test_what_was_said_stays_and_is_closed(model: Path) -> None:
-    with Tty("run", model) as tty:
+@pytest.mark.parametrize(("slow_s", "unbuffered"), [(0, None), (3, None), (3, "1")])
+def test_what_was_said_stays_and_is_closed(slow_s: float, unbuffered: str | None, model: Path) -> None:
+    """Also on a terminal that has not shown all of it yet: it throws that away on Ctrl-C, unless it is told not to. And
+    what is being written is not written to its end then.
+    """
+    with Tty("run", model, env={"PYTHONUNBUFFERED": unbuffered}) as tty:
         tty.prompt()
         tty.send("first question")
         tty.wait_for("n30 ")
-        tty.type("\x03")
+        time.sleep(slow_s)
+        tty.press("\x03")
         tty.prompt()
         shown = tty.text()
-        said = shown[shown.index("n0 ") : shown.index("(stopped)")].split()
+        assert shown.startswith(">>> first question\nn0 n1 ")
+        said = shown[shown.index("n0 ") :].split("(stopped)")[0].split(">>>")[0].split()
         assert said == [f"n{n}" for n in range(len(said))]
         tty.send("second question")
         tty.wait_for("n20 ", times=2)
@@ -93,8 +100,9 @@ def test_keys_typed_during_an_answer_are_not_lost(model: Path) -> None:
         assert tty.text().count("typed ahead") == 1
         tty.send("")
         tty.wait_for("n2 ", times=2)
-        tty.type("\x03more")  # as terminals do it, Ctrl-C throws away what was typed before
-        tty.wait_for(">>> more")
+        tty.type("and ")
+        tty.type("\x03more")
+        tty.wait_for(">>> and more")
 
 
 def test_a_model_that_never_ends_and_talks_nonsense(small_gguf: Path) -> None:
@@ -133,3 +141,17 @@ def test_ctrl_c_right_behind_enter(model: Path) -> None:
         tty.type("\x04")
         assert tty.end() == 0
     assert asked < MOMENTS
+
+
+@pytest.mark.parametrize("variables", [{"ACCESSIBLE": "1"}, {"TERM": "dumb"}])
+def test_ctrl_c_in_a_plain_prompt_takes_the_line_back(variables: dict[str, str | None], model: Path) -> None:
+    with Tty("run", model, "--max-tokens", "40", env=variables) as tty:
+        tty.wait_for("You:")
+        tty.type("half")
+        tty.wait_for("half")
+        tty.rest(0.5)  # Python's readline hears a signal while it waits for a key, not while it takes one
+        tty.type("\x03")
+        tty.wait_for("Ctrl-D or /bye leaves\nYou:")
+        tty.type("whole\r")
+        tty.wait_for("n30 ")
+        assert "(stopped)" not in tty.text()

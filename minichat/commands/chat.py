@@ -19,12 +19,15 @@ from minichat.commands.options import (
     FlashAttentionOption,
     FormatOption,
     GpuLayersOption,
+    ImageMaxTokensOption,
+    ImageOption,
     JsonOption,
     JsonOutputOption,
     KeysOption,
     LicenceOption,
     MaxTokensOption,
     MinPOption,
+    MmprojOption,
     ModelArgument,
     NoTypeaheadOption,
     PersonaOption,
@@ -42,7 +45,8 @@ from minichat.commands.options import (
     YesOption,
     find_model,
 )
-from minichat.inputs import read_question, read_text
+from minichat.commands.variadic import TellsOfImage
+from minichat.inputs import read_question
 from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +61,7 @@ app = typer.Typer()
 
 
 @app.command(
+    cls=TellsOfImage,
     short_help="Chat with a model, or get one answer.",
     epilog="\b\nExamples:\n"
     "  minichat run demo\n"
@@ -65,6 +70,7 @@ app = typer.Typer()
     "  minichat run --continue\n"
     "  minichat run mistral-small --session garden\n"
     '  minichat run ./model.gguf --system "Answer in French." --temperature 0.2\n'
+    '  minichat run mistral-small3.1 --image photo.jpg "What is this?"\n'
     '  minichat run mistral-small --tools weather.py "Is it warm in Rome?"\n'
     '  minichat run demo --schema person.json "Ada Lovelace, 36, London"\n'
     "\n\b\nIn the chat: Enter sends, Alt-Enter makes a new line, Ctrl-C stops\n"
@@ -95,6 +101,16 @@ def run(
     min_p: MinPOption = None,
     seed: SeedOption = None,
     max_tokens: MaxTokensOption = None,
+    image: ImageOption = None,
+    image_max_tokens: ImageMaxTokensOption = None,
+    mmproj: MmprojOption = None,
+    messages: Annotated[
+        str | None,
+        typer.Option("--messages", metavar="FILE|-", help="What was said before, as JSON in OpenAI's shape."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Go on with PROMPT as it stands: no template, as for a base model.")
+    ] = False,
     ctx: CtxOption = None,
     cache_type: CacheTypeOption = None,
     flash_attention: FlashAttentionOption = None,
@@ -123,20 +139,26 @@ def run(
     MODEL is a name, `demo`, a .gguf file, a checkpoint folder, or a repo on the hub. Piped text comes first, then a
     blank line, then PROMPT. Standard output carries only the answer.
 
+    Pictures (JPEG, PNG, WebP, GIF) come before the prompt, for models that see; `--image -` reads one from standard
+    input. In a chat, @photo.jpg in a message attaches one. Those in --messages are paths, from the folder of that file
+    on, or data: URLs.
+
     A chat is kept as a session (`minichat sessions` lists them). One answer is not, unless --session or --continue say
     so: then it is asked behind what was said before.
 
     Tools are a JSON list in OpenAI's shape, each with a "command" that gets the arguments as JSON on standard input, or
     a .py file of functions. You are asked before a call runs. A call that nothing runs is printed as JSON.
     """
-    from minichat import chat, oneshot
+    from minichat import asking, chat, oneshot
     from minichat.choices import Choices
     from minichat.commands.choosing import model_and_prompt, open_memory, open_model, run_options
     from minichat.settings_file import load_settings
+    from minichat.sight import check_sees, with_mmproj
 
     given = {
         "system": system, "temperature": temperature, "top-k": top_k, "top-p": top_p, "min-p": min_p, "seed": seed,
-        "max-tokens": max_tokens, "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
+        "max-tokens": max_tokens, "image-max-tokens": image_max_tokens,
+        "ctx": ctx, "device": device, "gpu-layers": gpu_layers, "threads": threads,
         "cache-type": cache_type, "flash-attention": flash_attention,
         "template": template, "draft": draft, "speculation": speculation,
         "keys": keys, "plain": plain or None, "private": private or None,
@@ -154,26 +176,40 @@ def run(
     model, prompt = model_and_prompt(model, prompt, default)
     answer_form = _early_form(chosen, schema, prompt)
     toolbox = _toolbox(tools, allow_tools)
-    question = read_question(prompt)
+    along = asking.bring(image or [], messages)
+    question = read_question(prompt, along.takes_stdin, bool(along.images) or along.has_messages)
+    if question is None and along.has_messages:
+        question = ""
+    said = {name for name, value in (given | {"tools": tools}).items() if value}
+    asking.check_form(along, question, raw, said, goes_on)
+    begun = asking.as_typed(image or []) if question is None else ""
     if question is None and not sys.stdout.isatty():
         raise UsageError("no prompt: give one after MODEL, pipe one in, or start the chat in a terminal")
     if question is None and (as_json or stats):
         asked = "--json and --stats are" if as_json and stats else "--json is" if as_json else "--stats is"
         raise UsageError(f"{asked} for one answer: give a prompt after MODEL, or pipe one in")
-    found = find_model(model, fetching(yes, accept_licence, threads))
+    found = with_mmproj(find_model(model, fetching(yes, accept_licence, threads)), mmproj)
+    if along.has_pictures:
+        check_sees(found)
     use(found, accept_licence)
     if draft:
         use(find_model(draft, fetching(yes, accept_licence, threads)), accept_licence)
     choices = choices.for_model(found, model)
-    options = replace(run_options(choices, toolbox, allow_tools), memory=memory)
+    options = replace(run_options(choices, toolbox, allow_tools), memory=memory, raw=raw)
+    if along.has_system:
+        options = replace(options, system=None)
     if schema == "-":
         options = replace(options, form=answer_form)  # standard input can be read once
     if toolbox is not None and options.form.grammar:
         raise UsageError("an answer that must be JSON cannot call tools: leave --tools out, or take --format text")
     if question is None:
-        chat.chat(found, options, choices, open_model)
+        chat.chat(found, options, choices, open_model, begun)
     else:
-        oneshot.answer(found, question, options, as_json, stats)
+        if (hint := asking.hint(prompt or "", image or [])) is not None:
+            from minichat.terminal.output import say
+
+            say(hint, "dim", stream=sys.stderr)
+        oneshot.answer(found, question, options, as_json, stats, along)
 
 
 @app.command(
@@ -188,24 +224,35 @@ def render(
     messages: Annotated[str, typer.Option("--messages", metavar="FILE|-", help="Messages as JSON, in OpenAI's shape.")],
     tools: ToolsOption = None,
     template: TemplateOption = None,
+    image_max_tokens: ImageMaxTokensOption = None,
+    mmproj: MmprojOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the exact text and token ids that the model would see for a conversation."""
-    from minichat import reports
+    """Print the exact text and token ids that the model would see for a conversation.
+
+    Pictures are paths, from the folder of FILE on, or data: URLs.
+    """
+    from minichat import asking, reports
     from minichat.conversation import Conversation
     from minichat.engine.client import Engine
     from minichat.engine.types import LoadOptions
-    from minichat.template.messages import parse_messages
+    from minichat.sight import Sight, check_sees, seeing, with_mmproj
     from minichat.templates import template_of
 
-    talk = parse_messages(read_text(messages))
+    along = asking.bring([], messages)
     toolbox = _toolbox(tools)
-    found = find_model(model)
-    with Engine(found.path, LoadOptions(vocab_only=True)) as engine:
+    found = with_mmproj(find_model(model), mmproj)
+    if along.has_pictures:
+        check_sees(found)
+    with (
+        Sight(found, image_max_tokens, along.folder, keeps=False) as sight,
+        seeing(Engine(found.path, LoadOptions(vocab_only=True)), sight, found) as engine,
+    ):
         version = template_of(found, engine.wait_loaded(), template)
         if version is None:
             raise DataError(f"{model} is a base model: it has no template to render (--template names one)")
         offered = toolbox.tools if toolbox else ()
+        talk = list(along.messages)
         conversation = Conversation(version, messages=talk, tools=offered, embedded=engine.apply_template)
         tokens, spans = engine.tokenize(conversation.pieces())
     reports.show_rendering(version, spans, tokens, as_json)

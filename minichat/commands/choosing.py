@@ -44,7 +44,7 @@ def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: b
 
     chosen = choices.chosen()
     system, template = (chosen[name].value for name in ("system", "template"))
-    max_tokens, warm_gb = (chosen[name].value for name in ("max-tokens", "warm-gb"))
+    max_tokens, warm_gb, image_tokens = (chosen[name].value for name in ("max-tokens", "warm-gb", "image-max-tokens"))
     return RunOptions(
         str(system) if system else None,
         settings.sampling(chosen),
@@ -58,6 +58,7 @@ def run_options(choices: Choices, toolbox: Toolbox | None = None, allow_tools: b
         str(chosen["keys"].value or "emacs"),
         str(chosen["typeahead"].value or "on"),
         warm_gb=warm_gb if isinstance(warm_gb, int) else None,
+        image_max_tokens=image_tokens if isinstance(image_tokens, int) else None,
     )
 
 
@@ -89,14 +90,13 @@ def open_model(name: str) -> Opened:
 
     Nothing that was agreed to on the command line is agreed to for another model.
     """
-    from functools import partial
-
     from minichat.commands.chat import use
     from minichat.commands.hub import fetching
     from minichat.commands.options import find_model
     from minichat.engine.client import Engine
+    from minichat.sight import with_projector
     from minichat.terminal.chat import Opened
 
     found = find_model(name, fetching(False, False))
     use(found, False)
-    return Opened(found, partial(Engine, found.path))
+    return Opened(found, lambda load: Engine(found.path, with_projector(load, found)))

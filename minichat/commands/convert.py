@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minichat.commands.options import JsonOption, LicenceOption, ThreadsOption, YesOption
+from minichat.commands.options import (
+    JsonOption,
+    LicenceOption,
+    ProjectorTypeOption,
+    ThreadsOption,
+    YesOption,
+    projector_type,
+)
 from quant.errors import DataError, UsageError
 from quant.types import TARGET_NAMES
 
@@ -30,6 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,95}", re.ASCII)  # what may stand in t
     "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q8_0 --name mistral-small:24b-q8_0\n"
     "  minichat convert ./Ministral-8B-Instruct-2410 -q fp16 -o ministral.gguf\n"
     "  minichat convert ./my-fine-tune --search fine --report\n"
+    "  minichat convert ./Mistral-Small-3.1-24B-Instruct-2503 --mmproj q8_0 -o small.gguf\n"
     "  minichat convert mistralai/Mistral-Nemo-Instruct-2407 -q q6_K --yes",
 )
 def convert(
@@ -51,6 +59,7 @@ def convert(
     search: Annotated[
         str, typer.Option(metavar="standard|fine", help="How the scales of q4_K are found: llama.cpp's way, or better.")
     ] = "standard",
+    mmproj: ProjectorTypeOption = None,
     template: Annotated[
         str, typer.Option(metavar="auto|none|NAME", help="What to record as the model's template; none: a base model.")
     ] = "auto",
@@ -63,8 +72,11 @@ def convert(
 
     Weights may be bf16, fp16, fp32, FP8 or int8, in one file or shards. Those of a repo on the hub are converted while
     they arrive; into the store, an interruption loses nothing, and with -o it begins anew.
+
+    A model that sees becomes two files: the second, which reads its pictures, is kept with the first in the store; with
+    -o FILE it is mmproj-FILE beside it.
     """
-    from minichat import making, reports
+    from minichat import conversion_report, making
     from minichat.manifest import DEFAULT_TAG, ModelName
     from minichat.template import VERSIONS
     from quant.types import parse_target
@@ -79,7 +91,7 @@ def convert(
     if output == Path():
         raise UsageError("--output is empty: name a file")
     named = making.check_free(ModelName.parse(name)) if name is not None else None
-    options = making.ConvertOptions(threads, search, report, template)
+    options = making.ConvertOptions(threads, search, report, template, projector_type(mmproj))
     if (wanted := _on_hub(source, quant)) is not None:
         from minichat.commands.hub import asking
 
@@ -88,9 +100,11 @@ def convert(
         made = _convert_folder(_folder(source), target, named, output, options)
     if isinstance(made, making.Converted):
         manifest = made.manifest
-        reports.show_converted(manifest.full_name, manifest.size_bytes, manifest.blob, made.report, report, as_json)
+        conversion_report.show_converted(
+            manifest.full_name, manifest.total_bytes, manifest.blob, made.report, report, as_json
+        )
     else:
-        reports.show_converted(str(output), made.size_bytes, f"sha256-{made.sha256}", made, report, as_json)
+        conversion_report.show_converted(str(output), made.size_bytes, f"sha256-{made.sha256}", made, report, as_json)
 
 
 def _on_hub(source: str, quant: str | None) -> Wanted | None:
@@ -126,7 +140,7 @@ def _convert_folder(
         default = making.default_name(store, folder, target)
         return making.convert_into(store, folder, target, named or default, WorkProgress, options)
     with WorkProgress(f"converting {folder_name(folder) or folder} to {target}") as work:
-        report = making.convert_file(folder, output, target, None, work, options)
+        report = making.convert_file(folder, output, making.projector_beside(output), target, None, work, options)
     for remark in making.remarks(report):
         WorkProgress.note(remark)
     return report

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minichat.commands.options import JsonOption, LicenceOption, ThreadsOption, YesOption
+from minichat.commands.options import (
+    JsonOption,
+    LicenceOption,
+    ProjectorTypeOption,
+    ThreadsOption,
+    YesOption,
+    projector_type,
+)
 from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -62,33 +69,34 @@ def pull(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what each quantization takes on the disk and in memory, and stop.")
     ] = False,
+    mmproj: ProjectorTypeOption = None,
     yes: YesOption = False,
     accept_licence: LicenceOption = False,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch a model from the hub into the store.
+    """Fetch a model from the hub into the store, with what it reads pictures with, if it does.
 
     A ready GGUF file is fetched as it is; a checkpoint is quantized while it arrives, and never lies on the disk. Every
     byte is checked against the hub's sha256.
     """
+    from minichat.conversion_report import show_converted
     from minichat.making import ConvertOptions
     from minichat.plan import show_grid
     from minichat.pull import find_grid, pull
-    from minichat.reports import show_converted
     from minichat.store import Store
     from minichat.terminal.progress import WorkProgress
 
-    wanted = _wanted(model, quant)
+    wanted, projector = _wanted(model, quant), projector_type(mmproj)
+    options = ConvertOptions(threads, projector=projector)
     if plan:
         from minichat.hub.transfer import Hub
 
         with Hub() as hub:
-            show_grid(find_grid(hub, wanted, ConvertOptions()), as_json)
+            show_grid(find_grid(hub, wanted, options), as_json)
         return
-    options = ConvertOptions(threads)
     made = pull(wanted, Store.default(), WorkProgress, asking(yes, accept_licence), options).manifest
-    show_converted(made.full_name, made.size_bytes, made.blob, None, False, as_json)
+    show_converted(made.full_name, made.total_bytes, made.blob, None, False, as_json)
 
 
 @app.command(
@@ -104,6 +112,10 @@ def import_model(
         str | None, typer.Argument(metavar="[MODEL]", help="A name out of the list, or a .gguf file. Without: list.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME:TAG", help="The name in the store.")] = None,
+    mmproj: Annotated[
+        str | None,
+        typer.Option("--mmproj", metavar="FILE|none", help="What it reads pictures with; none: text only."),
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the file, also where it could be linked.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,7 +135,8 @@ def import_model(
         return
     named = check_free(ModelName.parse(name)) if name is not None else None
     store = Store.default()
-    made = import_model(_foreign(model), store, WorkProgress, named, copy=copy)
+    foreign = _with_projector(_foreign(model), mmproj)
+    made = import_model(foreign, store, WorkProgress, named, copy=copy)
     reports.show_imported(made, as_json)
 
 
@@ -167,7 +180,8 @@ def asking(yes: bool, accept_licence: bool) -> Agree:
 def _wanted(model: str, quant: str | None) -> Wanted:
     """What is to be pulled. UsageError for what is no name, DataError for one that the catalog does not know."""
     from minichat import models
-    from minichat.manifest import DEMO, ModelName
+    from minichat.demos import is_demo
+    from minichat.manifest import ModelName
     from minichat.store import Store
 
     if models.is_path(model):
@@ -175,8 +189,8 @@ def _wanted(model: str, quant: str | None) -> Wanted:
     wanted = models.on_hub(model, quant) or models.in_catalog(model, quant)
     if wanted is None:
         name = ModelName.parse(model)
-        if name.name == DEMO:
-            raise UsageError(f"{DEMO} comes with minichat, and need not be pulled: `minichat run {name}`")
+        if is_demo(name.name):
+            raise UsageError(f"{name.name} comes with minichat, and need not be pulled: `minichat run {name}`")
         raise models.unknown(name, Store.default())
     return wanted
 
@@ -198,3 +212,20 @@ def _foreign(model: str) -> Foreign:
         kept = ", ".join(str(foreign.path) for foreign in files)
         raise DataError(f"several files are called {model}: {kept}; give the path of one")
     return files[0]
+
+
+def _with_projector(model: Foreign, mmproj: str | None) -> Foreign:
+    """The model, with what a person says that it reads pictures with. DataError if that is none, or another model's."""
+    from dataclasses import replace
+
+    from minichat import elsewhere, projectors
+    from minichat.models import expanded
+
+    if mmproj is None:
+        return model
+    if mmproj == "none":
+        return replace(model, projector=None)
+    path = expanded(mmproj)
+    file = elsewhere.projector_at(path)
+    projectors.check_sound(path, projectors.leading_keys(model.file), model.name, mmproj)
+    return replace(model, projector=file)

@@ -9,6 +9,7 @@ from typer.models import OptionInfo
 
 from minichat.parameters import INT32 as INT32
 from minichat.parameters import PARAMETERS
+from quant.errors import UsageError
 
 if TYPE_CHECKING:
     from minichat.models import Fetch, Model
@@ -40,6 +41,12 @@ TemplateOption = Annotated[
 ToolsOption = Annotated[
     str | None, typer.Option("--tools", metavar="FILE", help="Tools that the model may call: JSON, or a .py file.")
 ]
+ProjectorTypeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mmproj", metavar="fp16|q8_0|f32|none", help="How what it reads pictures with is kept; none: text only."
+    ),
+]
 YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Fetch without asking.")]
 LicenceOption = Annotated[
     bool, typer.Option("--accept-licence", help="Accept the model's licence, where it is one that asks for that.")
@@ -56,6 +63,17 @@ TopPOption = Annotated[float | None, _chosen("top-p")]
 MinPOption = Annotated[float | None, _chosen("min-p")]
 SeedOption = Annotated[int | None, _chosen("seed")]
 MaxTokensOption = Annotated[int | None, _chosen("max-tokens")]
+ImageOption = Annotated[
+    list[str] | None,
+    typer.Option("--image", metavar="FILE|-", help="A picture that goes with the prompt; several: once for each."),
+]
+MmprojOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mmproj", metavar="FILE|none", help="What makes the model see, where it is not beside it; none: text only."
+    ),
+]
+ImageMaxTokensOption = Annotated[int | None, _chosen("image-max-tokens")]
 CtxOption = Annotated[str | None, _chosen("ctx")]
 DeviceOption = Annotated[str | None, _chosen("device")]
 GpuLayersOption = Annotated[str | None, _chosen("gpu-layers")]
@@ -76,6 +94,22 @@ SchemaOption = Annotated[
     str | None,
     typer.Option("--schema", metavar="FILE|-", help="The answer is JSON that fits this JSON Schema."),
 ]
+
+
+def projector_type(told: str | None) -> str | None:
+    """What --mmproj names, as minichat spells it. UsageError for anything else.
+
+    >>> projector_type("f16"), projector_type("none"), projector_type(None)
+    ('fp16', 'none', None)
+    """
+    from minichat.gguf_names import spelled
+    from minichat.making import NO_PROJECTOR
+    from quant.types import PROJECTOR_NAMES
+
+    chosen = told if told in (NO_PROJECTOR, None) else spelled(told or "")
+    if chosen not in (*PROJECTOR_NAMES, NO_PROJECTOR, None):
+        raise UsageError(f"--mmproj {(told or '')[:40]}: one of {', '.join(PROJECTOR_NAMES)}, {NO_PROJECTOR}")
+    return chosen
 
 
 def find_model(model: str, fetch: Fetch | None = None) -> Model:

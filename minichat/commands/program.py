@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from minichat.commands.values import read_plainly
+from minichat.commands.variadic import WrongUsage
 from quant.errors import UsageError
 
 # In the order of --help.
 _MODULES = ("chat", "map", "hub", "convert", "store", "config", "bench", "machine", "completion")
 _ALONE = {"run": "chat", "map": "map"}
-# click's UsageError, wherever typer keeps its click: some versions use the package, others a copy of their own.
-_WrongUsage: Any = typer.BadParameter.__mro__[1]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         return int(end.exit_code)
     except typer.Abort:
         raise KeyboardInterrupt from None
-    except _WrongUsage as error:
+    except WrongUsage as error:
         where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         raise UsageError(error.format_message().rstrip(".") + where) from None
     return 0
@@ -49,6 +48,7 @@ def application(command: str | None = None) -> typer.Typer:
         '  cat notes.txt | minichat run demo "Sum this up"\n'
         '  minichat map demo "What is the capital of {line}?" < countries.txt\n'
         "  minichat run mistral-small               fetch Mistral Small, and chat with it\n"
+        '  minichat run mistral-small3.1 --image photo.jpg "What is this?"\n'
         "  minichat convert ./Mistral-Small-24B-Instruct-2501 -q q4_K_M\n",
         epilog="\b\nExit codes:\n"
         "  0    done\n"

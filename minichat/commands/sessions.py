@@ -33,15 +33,32 @@ def list_sessions(context: typer.Context, as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(name: _Name, as_json: JsonOption = False) -> None:
-    """Print a conversation as Markdown, or with --json as messages in OpenAI's shape."""
+    """Print a conversation as Markdown, or with --json as messages in OpenAI's shape, its pictures as data URLs."""
     import sys
 
     from minichat.export import to_json, to_markdown
+    from minichat.pictures.album import Album
+    from minichat.pictures.keeping import KeptPictures
+    from minichat.pictures.sources import name_of
     from minichat.sessions import Sessions
-    from minichat.terminal.output import write
+    from minichat.terminal.output import say, write
+    from quant.errors import DataError
 
-    saved = Sessions.default().read(name)
-    text = to_json(saved.messages, saved.system) if as_json else to_markdown(saved.messages, saved.system, saved.title)
+    sessions = Sessions.default()
+    saved = sessions.read(name)
+    if as_json:
+        with Album(kept=KeptPictures.among(sessions.folder)) as album:
+
+            def picture(source: str) -> bytes | None:
+                try:
+                    return album.content(source)
+                except DataError:
+                    say(f"{name_of(source)} is not kept any more: only its name is shown", stream=sys.stderr)
+                    return None
+
+            text = to_json(saved.messages, saved.system, picture)
+    else:
+        text = to_markdown(saved.messages, saved.system, saved.title)
     write(sys.stdout, text)
 
 

@@ -132,7 +132,8 @@ def prune(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Remove without asking.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what interrupted pulls and killed conversions have left, and files that no name stands for.
+    """Remove what interrupted pulls and killed conversions have left, files that no name stands for, and pictures of
+    sessions that are gone.
 
     Models, sessions, and what is in use, stay. A pull that would have gone on begins anew. You are asked first; where
     nobody can be asked, --yes says so beforehand.

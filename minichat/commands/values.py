@@ -47,9 +47,12 @@ class _Plain:
     """In the place of typer's RuntimeParam."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        if value is None and not (param.multiple or param.nargs == -1):
-            return None
+        are_many = param.multiple or param.nargs == -1
+        if value is None:
+            return () if are_many else None
         descriptor = param.type_descriptor
+        if are_many and descriptor.annotation == list[str] and descriptor.parameter_info.parser is None:
+            return list(value)
         info = descriptor.parameter_info
         if isinstance(value, str) and info.parser is None:
             plain = plain_value(value, descriptor.annotation, info.min, info.max)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minichat.commands.variadic import IMAGES
 from minichat.completion.names import (
     here,
     known_models,
@@ -93,7 +94,7 @@ def find_candidates(program: Any, words: Sequence[str]) -> Candidates:
 def _find(program: Any, words: Sequence[str]) -> Candidates:
     *before, typed = words or [""]
     at = _read(program, before)
-    if at.open_option is not None:
+    if at.open_option is not None and not at.ends_list(typed):
         return _values(at, at.open_option, typed)
     if typed.startswith("-") and not at.are_arguments:
         name, equals, value = typed.partition("=")
@@ -120,12 +121,16 @@ class _Place:
     open_option: Any = None
     given: frozenset[str] = frozenset()
 
+    def ends_list(self, word: str) -> bool:
+        """Whether the option that is open takes a list, and a word does not belong to that any more."""
+        return _is_list(self.open_option) and word.startswith("-") and word != "-"
+
 
 def _read(program: Any, words: Sequence[str]) -> _Place:
     at = _Place(program)
     for word in words:
-        if at.open_option is not None:
-            at.open_option = None
+        if at.open_option is not None and not at.ends_list(word):
+            at.open_option = at.open_option if _is_list(at.open_option) else None
         elif at.are_arguments or word == "-" or not word.startswith("-"):
             inner = None if at.arguments or at.are_arguments else _commands(at.command).get(word)
             if inner is not None:
@@ -150,6 +155,10 @@ def _option(command: Any, name: str) -> Any:
 
 def _is_flag(option: Any) -> bool:
     return bool(getattr(option, "is_flag", False) or getattr(option, "count", False))
+
+
+def _is_list(option: Any) -> bool:
+    return option is not None and IMAGES in option.opts
 
 
 def _options(at: _Place) -> Iterator[Candidate]:
@@ -189,8 +198,10 @@ def _kind(at: _Place, param: Any) -> _Values:
     if found is not None:
         return found
     parts = metavar.split("|")
+    if "FILE" in parts:  # of which there are more than of the words that may stand in its place
+        return _FILES
     choices = [part for part in parts if part.isalpha() and part.islower()]
-    return _Values(lambda _: choices, are_files="FILE" in parts)
+    return _Values(lambda _: choices)
 
 
 def _first_line(command: Any) -> str:

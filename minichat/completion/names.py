@@ -29,10 +29,10 @@ def stored(typed: str) -> Iterator[str]:  # noqa: ARG001
 
 
 def here(typed: str) -> Iterator[str]:
-    """The models in the store, and the one that comes with minichat."""
-    from minichat.manifest import DEMO
+    """The models in the store, and those that come with minichat."""
+    from minichat.demos import demos
 
-    yield DEMO
+    yield from demos()
     yield from stored(typed)
 
 

@@ -45,13 +45,21 @@ class Pace:
 
 
 def settled_and_typed(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], Sequence[Piece]]:
-    """A prompt in two parts: what the conversation has come to, and the text at its end, if there is one.
+    """A prompt in two parts: what the conversation has come to, and the message at its end, if there is one.
 
-    >>> from minichat.template.pieces import Control, Text
+    That is the last text; with pictures in it, all texts and pictures at the end.
+
+    >>> from minichat.template.pieces import Control, Image, Text
     >>> settled_and_typed([Control("[INST]"), Text("Hel")])
     ([Control(name='[INST]')], [Text(text='Hel')])
+    >>> len(settled_and_typed([Control("[INST]"), Text("What is"), Image("a.png"), Text("on")])[1])
+    3
     """
-    from minichat.template.pieces import Text
+    from minichat.template.pieces import Image, Text
 
-    place = len(pieces) - 1 if pieces and isinstance(pieces[-1], Text) else len(pieces)
+    place = len(pieces)
+    while place and isinstance(pieces[place - 1], Text | Image):
+        place -= 1
+    if not any(isinstance(piece, Image) for piece in pieces[place:]):
+        place = max(place, len(pieces) - 1)
     return pieces[:place], pieces[place:]

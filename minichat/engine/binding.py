@@ -31,3 +31,9 @@ def load() -> Any:
         package.__spec__ = spec
         sys.modules["llama_cpp"] = package
     return importlib.import_module("llama_cpp.llama_cpp")
+
+
+def load_mtmd() -> Any:
+    """The module of libmtmd's C functions, which read pictures. Raises ImportError as `load` does."""
+    load()
+    return importlib.import_module("llama_cpp.mtmd_cpp")

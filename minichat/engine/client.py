@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minichat.engine import protocol, starting
 from minichat.engine.ending import describe_end, memory_kills
@@ -26,9 +26,12 @@ from minichat.engine.pulse import PING_AFTER, TICK_S, Pulse, read_signs
 from minichat.engine.types import Event, LoadOptions, ModelInfo, Sampling
 from minichat.template.messages import Message
 from minichat.template.openai import message_value
-from minichat.template.pieces import Piece, from_json, to_json
+from minichat.template.pieces import Image, Piece, from_json, to_json
 from minichat.template.tools import Tool, tool_value
 from quant.errors import EngineDiedError, EngineError, MinichatError
+
+if TYPE_CHECKING:
+    from minichat.pictures.album import Picture
 
 _CLOSE_S = 2.0
 
@@ -43,6 +46,7 @@ class Engine:
         except OSError as error:
             raise EngineError(f"the engine cannot be started: {error.strerror or error}") from error
         self.failure: MinichatError | None = None  # why the model cannot be loaded, as soon as the process has told
+        self.pictures: Callable[[str], Picture] | None = None  # a picture by its source, for the prompts that have any
         self.on_end: Callable[[], object] | None = None  # called, from a thread, when that is set or the process ended
         self._stuck = ""  # why it was ended
         self._kills_before: int | None = None  # processes that the system killed for their memory
@@ -221,7 +225,14 @@ class Engine:
 
     def _ask(self, op: str, pieces: Sequence[Piece], **fields: Any) -> int:
         self.wait_loaded()
-        return self._send(op, pieces=[to_json(piece) for piece in pieces], **fields)
+        return self._send(op, pieces=[to_json(self._resolved(piece)) for piece in pieces], **fields)
+
+    def _resolved(self, piece: Piece) -> Piece:
+        """A picture with its size and its pixels, which are read now if they were not before. Others as they are."""
+        if not isinstance(piece, Image) or piece.columns or self.pictures is None:
+            return piece
+        seen = self.pictures(piece.source)
+        return Image(seen.name, seen.columns, seen.rows, os.fspath(seen.pixels), seen.key)
 
     def _offered(self) -> dict[str, str]:
         """What `restore` was given, once: the process keeps it until it has looked at it."""

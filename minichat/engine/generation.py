@@ -40,16 +40,25 @@ def prefill(
         more = f", or raise the limit with --ctx (this model takes up to {llama.ctx_train:,})"
         if llama.is_short_of_memory:
             more = "; memory has no room for more (--cache-type q8_0 or q4_0 takes less)"
+        rows = sum(token < 0 for token in prompt)
+        shorter = f"shorten it, or its pictures, {rows:,} tokens, with --image-max-tokens" if rows else "shorten it"
         raise ContextError(
-            f"the prompt is {len(prompt):,} tokens long, and the context holds {llama.ctx:,}; shorten it"
+            f"the prompt is {len(prompt):,} tokens long, and the context holds {llama.ctx:,}; {shorter}"
             + (more if llama.ctx < llama.ctx_train else "")
         )
     reused = done = llama.reuse(prompt)
     llama.settled = settled if settled is not None else sys.maxsize
     while done < len(prompt) and not stopped():
         yield Prefill(done, len(prompt), reused)
+        end = done + (pace.size if pace is not None else BATCH)
+        if llama.gallery is not None:
+            end, picture = llama.gallery.next_batch(prompt, done, end)
+            if picture is not None:
+                yield Prefill(done, len(prompt), reused, picture.source)
+                if not llama.gallery.look(picture, stopped):
+                    break
         begin = time.perf_counter()
-        if not llama.decode(prompt[done : done + (pace.size if pace is not None else BATCH)]):
+        if not llama.decode(prompt[done:end]):
             break
         if pace is not None:
             pace.took(len(llama.cached) - done, time.perf_counter() - begin)
@@ -140,5 +149,7 @@ def generate(
         accepted=speculation.accepted if speculation is not None else 0,
         memory_bytes=resident,
         peak_bytes=most,
+        pictures=llama.gallery.encoded if llama.gallery is not None else 0,
+        encode_s=llama.gallery.encode_s if llama.gallery is not None else 0.0,
     )
     yield Done(reason, speech.text, tuple(tokens), stats, speech.spans)

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minichat.engine import binding, devices, growth
+from minichat.engine.error_log import ErrorLog
+from minichat.engine.gallery import run_at
 from minichat.engine.reuse import Reuse
 from minichat.engine.types import LoadOptions
 from minichat.engine.watchdog import goes_on, watch
 from quant.errors import EngineError, FitError, GgufError, UsageError
 
 if TYPE_CHECKING:
+    from minichat.engine.gallery import Gallery
     from minichat.fit import Fit
 
 DEFAULT_CTX = 8192  # tokens that a chat may well need
@@ -31,9 +34,6 @@ BATCH = 512
 _CACHE_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # of enum ggml_type
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # of enum llama_flash_attn_type
 _LONGEST_STEP_S = 3600.0  # whatever the machine: a model of 24 billion that is read from a slow disk takes minutes
-_LOG_ERROR = 4
-_LOG_LINES = 8
-_LONGEST_REASON = 300  # characters
 _ABORTED = 2
 _STRIPS_BEFORE, _STRIPS_BEHIND = 1 << 7, 1 << 8  # of llama_token_attr
 
@@ -56,18 +56,20 @@ class Llama:
         fit: Fit | None = None,
     ) -> None:
         self._c = c = binding.load()
-        self._log: list[str] = []
+        self._log = ErrorLog()
         # Referenced for as long as llama.cpp may call them: a collected callback is a crash.
-        self._log_callback = c.llama_log_callback(self._keep_log)
+        self._log_callback = c.llama_log_callback(self._log.heard)
         self.take_log()
         c.llama_backend_init()
         self.cached: list[int] = []
         self.settled = sys.maxsize  # of them, those behind are but typed ahead
+        self.gallery: Gallery | None = None  # of what the negative ones stand for
         self._abort_flag = ctypes.create_string_buffer(b"0")
         if options.device == "gpu" and not c.llama_supports_gpu_offload():
             raise UsageError("--device gpu: this build of llama.cpp computes on the CPU only (`minichat doctor`)")
         self._options, self._fit = options, fit
         self.gpu_layers = (fit.gpu_layers if fit else _gpu_layers(options)) if c.llama_supports_gpu_offload() else 0
+        self.repacks = False  # are weights rearranged for this CPU's kernels?
         self._model = self._load(path, options, on_progress)
         self.vocab = c.llama_model_get_vocab(self._model)  # llama.cpp's handle of it
         self.vocabulary: int = c.llama_vocab_n_tokens(self.vocab)
@@ -80,6 +82,11 @@ class Llama:
         if not options.vocab_only:
             self._open_context()
 
+    @property
+    def model(self) -> Any:
+        """llama.cpp's handle of it."""
+        return self._model
+
     def _load(self, path: Path, options: LoadOptions, on_progress: Callable[[float], None] | None) -> Any:
         c = self._c
         params = c.llama_model_default_params()
@@ -90,7 +97,9 @@ class Llama:
         params.vocab_only = options.vocab_only
         # llama.cpp's AMX kernels crash on quantized weights (SIGSEGV in ggml_backend_amx_mul_mat, seen with q4_K, q6_K
         # and q8_0; llama.cpp issue 20824). A build that has them takes the ordinary kernels.
-        params.use_extra_bufts = b"AMX_INT8 = 1" not in c.llama_print_system_info()
+        features = c.llama_print_system_info()
+        params.use_extra_bufts = b"AMX_INT8 = 1" not in features
+        self.repacks = params.use_extra_bufts and b"REPACK = 1" in features
 
         def progress(fraction: float, _: Any) -> bool:
             goes_on()
@@ -103,7 +112,7 @@ class Llama:
         with watch("a step in loading the file", _LONGEST_STEP_S):
             model = c.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
-            raise GgufError(f"{path}: llama.cpp cannot load this file: {self._last_log()}")
+            raise GgufError(f"{path}: llama.cpp cannot load this file: {self._log.reason}")
         return model
 
     def _open_context(self) -> None:
@@ -136,10 +145,10 @@ class Llama:
         params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
         self._open = c.llama_init_from_model(self._model, params)
         if not self._open:
-            if options.cache_type != "f16" and re.search("flash|quantized|block size", why := self._last_log(), re.I):
+            if options.cache_type != "f16" and re.search("flash|quantized|block size", why := self._log.reason, re.I):
                 raise UsageError(f"--cache-type {options.cache_type} does not go with this model: {why}")
             raise EngineError(
-                f"no room for a context of {n_ctx} tokens: {self._last_log()} (a smaller --ctx needs less)"
+                f"no room for a context of {n_ctx} tokens: {self._log.reason} (a smaller --ctx needs less)"
             )
         # llama.cpp rounds a context up; the number that was asked for is the one that holds.
         self.opened = min(n_ctx, int(c.llama_n_ctx(self._open)))
@@ -322,11 +331,6 @@ class Llama:
         self.cached.clear()
 
     @property
-    def can_cut(self) -> bool:
-        """Whether the KV cache can be cut back to any length: not behind a window, nor if it is a recurrent state."""
-        return self.can_take_back and not self._c.llama_model_n_swa(self._model)
-
-    @property
     def can_take_back(self) -> bool:
         """Whether the last batch can be taken out of the KV cache again: not where it is a recurrent state.
 
@@ -343,16 +347,17 @@ class Llama:
     def decode(self, ids: Sequence[int], every: bool = False) -> bool:
         """Decodes at most BATCH ids behind the cached ones. False if `abort()` stopped it; `cached` tells how far.
 
+        Negative ids are rows of pictures of the `gallery`, encoded.
         every: each of the ids gets logits, not the last one alone.
         """
         if len(self.cached) + len(ids) + BATCH > self.opened and self.opened < self.ctx:
             self.reserve(len(self.cached) + len(ids) + BATCH)  # early: so the last ids before the end still fit
         if not 0 < len(ids) <= BATCH or len(self.cached) + len(ids) > self.ctx:
             raise EngineError(f"a batch of {len(ids)} tokens at position {len(self.cached)} of {self.ctx}")
-        if min(ids) < 0 or max(ids) >= self.vocabulary:
+        if (min(ids) < 0 and self.gallery is None) or max(ids) >= self.vocabulary:
             raise EngineError(f"a token that is none of the {self.vocabulary} of this model")
         while ids:
-            count = self._reuse.before_decode(len(ids))  # all of them where each gets logits
+            count = self._reuse.before_decode(_alike(ids))  # all of them where each gets logits
             if not self._decode(ids[:count], every):
                 return False
             ids = ids[count:]
@@ -361,9 +366,12 @@ class Llama:
     def _decode(self, ids: Sequence[int], every: bool) -> bool:
         c = self._c
         self._log.clear()
-        tokens = (c.llama_token * len(ids))(*ids)  # (len(ids),) int32; the batch only points at it
         begin = time.perf_counter()
-        batch = c.llama_batch_get_one(tokens, len(ids))
+        if ids[0] < 0:
+            batch = c.llama_batch(len(ids), None, self._embeddings(ids))
+        else:
+            tokens = (c.llama_token * len(ids))(*ids)  # (len(ids),) int32; the batch only points at it
+            batch = c.llama_batch_get_one(tokens, len(ids))
         if every:
             batch.logits = (ctypes.c_int8 * len(ids))(*[1] * len(ids))
         with watch("a batch of tokens", _LONGEST_STEP_S):
@@ -377,7 +385,16 @@ class Llama:
         self._reuse.fall_back()
         if status == _ABORTED:
             return False
-        raise EngineError(f"llama.cpp could not decode (status {status}): {self._last_log()}")
+        raise EngineError(f"llama.cpp could not decode (status {status}): {self._log.reason}")
+
+    def _embeddings(self, ids: Sequence[int]) -> Any:
+        """A pointer to the rows of a picture that come behind the cached ids: (len(ids), width) float32 at least."""
+        begin = run_at(self.cached, len(self.cached))
+        row = len(self.cached) - begin
+        features = self.gallery.features(self.cached[begin] if row else ids[0]) if self.gallery is not None else None
+        if features is None or row + len(ids) > features.count:
+            raise EngineError("a prompt has more of a picture than there is")
+        return features.at(row)
 
     def abort(self, on: bool) -> None:
         """Makes a decode under way return early, and the ones to come, until it is switched off. Any thread may."""
@@ -432,14 +449,14 @@ class Llama:
         """Hears what llama.cpp logs from now on; it tells one listener alone."""
         self._c.llama_log_set(self._log_callback, None)
 
-    def _keep_log(self, level: int, text: bytes, _: Any) -> None:
-        if level == _LOG_ERROR:
-            self._log.append(text.decode(errors="replace").strip())
-            del self._log[:-_LOG_LINES]
 
-    def _last_log(self) -> str:
-        """The first of the errors that llama.cpp logged last: the later ones only say that this one happened."""
-        return " ".join(self._log[0].split())[:_LONGEST_REASON] if self._log else "it does not say why"
+def _alike(ids: Sequence[int]) -> int:
+    """How many ids at the beginning are all tokens, or all rows of a picture.
+
+    >>> _alike([5, 6, -3, -4, 7])
+    2
+    """
+    return next((n for n, token in enumerate(ids) if (token < 0) != (ids[0] < 0)), len(ids))
 
 
 def _gpu_layers(options: LoadOptions) -> int:

@@ -4,6 +4,8 @@ An answer that edits, quotes or sums up says much of its prompt again. The text 
 the places where the last two tokens stood before, the one that more tokens before them agree with is followed. Where a
 match breaks off, as in an edit, a single token near that place is enough to go on behind it.
 
+A picture's rows, which are negative ids, are in the text, and never guessed at: no answer holds one.
+
 One token costs the same however long the text is.
 """
 
@@ -69,12 +71,12 @@ class Lookup:
         period = len(self._text) - self._at
         while len(guessed) < limit:
             guessed.append(guessed[-period])
-        return guessed
+        return guessed[: next((n for n, token in enumerate(guessed) if token < 0), limit)]
 
     def _append(self, token: int) -> None:
         self._text.append(token)
         before = -1
-        if len(self._text) > 1:
+        if len(self._text) > 1 and min(self._text[-2], token) >= 0:
             pair = _pair(self._text[-2], token)
             before = self._last.get(pair, -1)
             self._last[pair] = len(self._text)
@@ -84,7 +86,7 @@ class Lookup:
         """Takes the last token back."""
         before = self._before.pop()
         token = self._text.pop()
-        if self._text:
+        if self._text and min(self._text[-1], token) >= 0:
             pair = _pair(self._text[-1], token)
             if before < 0:
                 del self._last[pair]

@@ -10,11 +10,14 @@
                       {"op": "stop", "target": 2}                       has no answer of its own
                       {"op": "ping"}                                    is answered at once, whatever is computed
     engine -> front   {"id": 1, "event": "progress", "fraction": 0.4}
-                      {"id": 2, "event": "prefill", "done": 512, "total": 900, "reused": 0}
+                      {"id": 2, "event": "prefill", "done": 512, "total": 900, "reused": 0, "picture": ""}
                       {"id": 2, "event": "chunk", "text": "Hel", "kind": "text"}
                       {"id": 2, "event": "done", …}                     the last one of each request, or
                       {"id": 2, "event": "error", "kind": "ContextError", "message": "…"}
                       {"event": "pong"}
+
+Pieces are those of `minichat.template.pieces`; a picture's pixels are in a file, which the engine reads when it comes
+to them: "picture" says so while it does.
 
 Requests are served one after another in the order of their coming. The engine leaves when its standard input ends, so
 it never outlives its front.
@@ -59,7 +62,7 @@ def event_from(line: Line) -> Event:
             case "chunk":
                 return Chunk(line["text"], line["kind"])
             case "prefill":
-                return Prefill(line["done"], line["total"], line["reused"])
+                return Prefill(line["done"], line["total"], line["reused"], line.get("picture", ""))
             case "done":
                 spans = tuple((text, is_control) for text, is_control in line["spans"])
                 return Done(line["reason"], line["text"], tuple(line["tokens"]), Stats(**line["stats"]), spans)

@@ -10,9 +10,11 @@ counted whether they are decoded or not, and by what a batch of that size was me
 An account of the seconds gained and lost bounds what bad luck can cost an answer.
 
 Of one caveat no loop of this kind is free: the logits of a batch are computed in another order than those of a single
-token, and may differ in their last bits. On the CPU, llama.cpp's kernels give the same bits up to EXACT tokens, with
-flash attention and until a second thread shares the attention of one token (256 tokens of f16 cache). Beyond that the
-draw differs where two tokens are as good as equally likely, as it does with another number of threads.
+token, and may differ in their last bits. On the CPU, llama.cpp's kernels give the same bits up to EXACT tokens, or
+EXACT_REPACKED where the weights are rearranged for its processor, with flash attention and until a second thread shares
+the attention of one token (256 tokens of f16 cache). Beyond that the draw differs where two tokens are as good as
+equally likely, as it does with another number of threads. So an answer that is to come out the same each time, with
+temperature 0 or a seed that was asked for, gets no larger batches; any other gets whatever pays.
 """
 
 from __future__ import annotations
@@ -25,12 +27,25 @@ from typing import Protocol
 from minichat.engine.lookup import LONGEST, Lookup
 
 SIZES = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # batches that are weighed, in tokens
-EXACT = 6
+EXACT, EXACT_REPACKED = 6, 3
 _WORTH = 1.08  # a batch is expected to be this much quicker, or it is left
-_LOSS, _LOSS_TOKENS = 0.01, 0.8  # what may be lost in an answer: this part of its time, and so many tokens' time
+_LOSS, _LOSS_TOKENS = 0.01, 0.5  # what may be lost in an answer: this part of its time, and so many tokens' time
+_RISK = 0.5  # and this part of what was gained
+_GROWTH = 2  # a batch is at most so many times as large as the largest that was right throughout, and a token
 _LONGEST_S = 0.5  # no batch above 4 tokens takes longer: the text comes smoothly
 _SMOOTH = 4
 _MEMORY = 48  # guesses of a grade that its odds remember
+
+
+def largest_batch(on_gpu: bool, repacked: bool, repeatable: bool) -> int:
+    """The largest batch for an answer, which is to come out the same each time or need not.
+
+    >>> largest_batch(on_gpu=False, repacked=True, repeatable=True)
+    3
+    """
+    if on_gpu or not repeatable:
+        return SIZES[-1]
+    return EXACT_REPACKED if repacked else EXACT
 
 
 class Drafter(Protocol):
@@ -104,7 +119,8 @@ class Costs:
 class Speculation:
     """Guesses for one model's answers, one answer at a time.
 
-    ends: whether a token ends an answer; what comes behind such a token is no guess. most: the largest batch.
+    ends: whether a token ends an answer; what comes behind such a token is no guess. most: the largest batch, which may
+    be another for each answer.
     drafted, accepted: tokens of this answer that were decoded ahead, and those of them that were drawn then.
     """
 
@@ -115,7 +131,7 @@ class Speculation:
         most: int = EXACT,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._ends, self._drafter, self._most, self._clock = ends, drafter, most, clock
+        self._ends, self._drafter, self.most, self._clock = ends, drafter, most, clock
         self._lookup = Lookup()
         self._odds = Odds()
         self._costs = {False: Costs(), True: Costs(0.5)}  # is it the draft model's guess?
@@ -128,10 +144,12 @@ class Speculation:
 
     def _begin(self, prompt: Sequence[int]) -> None:
         self._text = list(prompt)
+        self._sees = min(prompt, default=0) < 0  # rows of pictures, which no draft model reads
         self._fresh = True
         self._guessed = []
         self._since: float | None = None
         self._size = self._drawn = 0
+        self._right_size = 2
         self._elapsed_s = self._gained_s = 0.0
         self.drafted = self.accepted = 0
 
@@ -183,13 +201,15 @@ class Speculation:
             else:
                 self._costs[self._by_model].measured(self._size, took / self._one_s)
                 self._gained_s += self._drawn * self._one_s - took
+                if self._drawn == self._size:
+                    self._right_size = max(self._right_size, self._size)
         self._since, self._drawn = now, 0
 
     def _best(self, room: int) -> list[int]:
         matched = self._lookup.matched
         gain, size = self._weighed(matched, room, by_model=False) if matched else (1.0, 1)
         self._by_model, self._grade = False, matched
-        if self._drafter is not None:
+        if self._drafter is not None and not self._sees:
             other_gain, other_size = self._weighed(0, room, by_model=True)
             if other_gain > gain:
                 self._by_model, self._grade = True, 0
@@ -199,9 +219,9 @@ class Speculation:
     def _weighed(self, matched: int, room: int, by_model: bool) -> tuple[float, int]:
         """How much quicker the best batch is expected to be, and its size; (1.0, 1) if none is worth it."""
         best, costs = (1.0, 1), self._costs[by_model]
-        may_lose = self._gained_s / self._one_s + _LOSS * self._elapsed_s / self._one_s + _LOSS_TOKENS
+        may_lose = (_RISK * self._gained_s + _LOSS * self._elapsed_s) / self._one_s + _LOSS_TOKENS
         expected = kept = 1.0
-        for size in range(2, min(room + 1, self._most) + 1):
+        for size in range(2, min(room + 1, self.most, _GROWTH * self._right_size + 1) + 1):
             kept *= self._odds.of(0 if by_model else matched + size - 2)
             expected += kept
             cost = costs.of(size)

@@ -68,9 +68,9 @@ class States:
         return time.perf_counter() - begin
 
     def note(self, stats: Stats) -> None:
-        """Takes note of how quickly a prompt was decoded."""
+        """Takes note of how quickly a prompt was decoded; what encoding pictures took comes on top."""
         self._prefilled += stats.prompt_tokens - stats.reused_tokens
-        self._prefill_s += stats.prefill_s
+        self._prefill_s += max(0.0, stats.prefill_s - stats.encode_s)
 
     def save(self, path: Path, limit_bytes: int) -> int:
         """Keeps what the KV cache holds in a file of at most `limit_bytes`; its length, 0 if it is not worth its room.
@@ -78,7 +78,8 @@ class States:
         What was kept there before is gone then: it belongs to a conversation that went on. Raises StorageError for what
         the disk does.
         """
-        ids, rate = list(self._llama.cached), self._tokens_per_s()
+        ids = list(self._llama.cached)
+        rate = self._tokens_per_s(ids)
         if not ids or (self._on_disk == (path, ids) and path.exists()):  # nothing has been read, or nothing more
             return path.stat().st_size if path.exists() else 0
         self._on_disk = None
@@ -111,8 +112,13 @@ class States:
             return 0.0
         return (shared - _shared(self._llama.cached, prompt)) / head.facts.prefill_tokens_per_s
 
-    def _tokens_per_s(self) -> float:
-        return self._prefilled / self._prefill_s if self._prefill_s > 0 and self._prefilled else self._file_rate
+    def _tokens_per_s(self, ids: Sequence[int]) -> float:
+        """The pace at which these would be computed, their pictures encoded among that; 0.0 if nobody knows."""
+        rate = self._prefilled / self._prefill_s if self._prefill_s > 0 and self._prefilled else self._file_rate
+        gallery = self._llama.gallery
+        if not rate or gallery is None:
+            return rate
+        return len(ids) / (len(ids) / rate + gallery.row_s * sum(token < 0 for token in ids))
 
     def _has_room(self, folder: Path, limit_bytes: int) -> bool:
         from shutil import disk_usage
@@ -121,7 +127,8 @@ class States:
         return size <= limit_bytes and disk_usage(folder).free >= size + _SPARE_BYTES
 
     def _own_key(self) -> str:
-        """What a state belongs to: the model's file, how its context keeps keys and values, and the program's version.
+        """What a state belongs to: the model's file, its projector's, how its context keeps keys and values, and the
+        program's version.
 
         Raises OSError if the file is not the one any more that was loaded.
         """
@@ -131,6 +138,8 @@ class States:
 
             options = asdict(self._options)
             parts = [*(str(options[name]) for name in _OF_THE_CONTEXT), version("llama-cpp-python")]
+            if self._options.projector is not None:  # what is cached of a picture is its work
+                parts.append(_digest(Path(self._options.projector)))
             self._key = sha256("\n".join([_digest(self._path), *map(str, self._stamp), *parts]).encode()).hexdigest()
         if _stamp(self._path) != self._stamp:
             raise OSError(f"{self._path} has changed")

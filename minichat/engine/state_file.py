@@ -127,8 +127,7 @@ def _check_llama_part(file: BinaryIO, end: int) -> tuple[list[int], int]:
     file.seek(0)
     magic, _, count = _HEAD.unpack(_take(file, _HEAD.size, end))
     _check(magic == _LLAMA_MAGIC and 0 < count <= _MAX_IDS)
-    ids = _integers(file, count, end).tolist()
-    _check(min(ids) >= 0)
+    ids = _integers(file, count, end).tolist()  # negative ones are rows of pictures
     kept_from = 0
     while file.tell() < end:
         kept_from = max(kept_from, _check_cache(file, count, end))

@@ -32,6 +32,7 @@ class LoadOptions:
     speculation: guess at tokens and decode several at once where that pays; what is answered stays as it is.
         False: nobody guesses, a draft model neither.
     draft: the GGUF of a smaller model of the same vocabulary that does the guessing (None: the text so far does).
+    projector: the GGUF that makes pictures readable for this model, its mmproj (None: it reads text alone).
     """
 
     ctx: int | None = None
@@ -43,6 +44,7 @@ class LoadOptions:
     flash_attention: FlashAttention = "auto"
     speculation: bool = True
     draft: str | None = None
+    projector: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class ModelInfo:
     bos: the name of the control token that the file wants before a prompt; None if it wants none.
     fit: what was chosen because memory is short, in one line; "" if nothing had to give way.
     stamp: `stamp_of` the file when it was loaded.
+    sees: whether pictures can be given to it: a projector goes with it. It is read with the first one.
+    picture_side: the longest side of a picture that it takes, in pixels; picture_patch: those of the square that is one
+        token, by which width and height must divide; picture_tokens: those of the largest one that memory has room for.
+        0 if it does not see.
     """
 
     name: str
@@ -89,10 +95,21 @@ class ModelInfo:
     bos: str | None = None
     fit: str = ""
     stamp: str = ""
+    sees: bool = False
+    picture_side: int = 0
+    picture_patch: int = 0
+    picture_tokens: int = 0
 
     def remarks(self, asked: LoadOptions) -> list[str]:
         """What is less than could be expected of how the model was loaded, a line each."""
         lines = [self.fit] if self.fit else []
+        whole = self.picture_side // self.picture_patch if self.picture_patch else 0
+        if self.picture_tokens < whole * (whole + 1):
+            lines.append(
+                f"memory has room for pictures of {self.picture_tokens:,} tokens; larger ones are made smaller"
+                if self.picture_tokens
+                else "memory has no room for reading a picture"
+            )
         if asked.gpu_layers and asked.device != "cpu" and not self.gpu_layers:
             lines.append(
                 f"--gpu-layers {asked.gpu_layers} without effect: llama.cpp has no GPU here (`minichat doctor`)"
@@ -116,6 +133,7 @@ class Stats:
     seed: what the tokens were drawn with: the one that was asked for, else the one that was made up for this answer;
         None where nothing was to be drawn.
     drafted: tokens that were guessed at and decoded ahead; accepted: how many of them were drawn then.
+    pictures: those of the prompt that had to be encoded; encode_s: the seconds that took, a part of prefill_s.
     memory_bytes: what the engine's process holds, mapped weights among it; peak_bytes: what it held at most. 0 where
         the system does not tell.
     """
@@ -132,6 +150,8 @@ class Stats:
     accepted: int = 0
     memory_bytes: int = 0
     peak_bytes: int = 0
+    pictures: int = 0
+    encode_s: float = 0.0
 
     @property
     def decoded_tokens(self) -> int:
@@ -146,11 +166,15 @@ class Stats:
 
 @dataclass(frozen=True)
 class Prefill:
-    """`done` of the prompt's `total` tokens are in the KV cache, `reused` of them from before."""
+    """`done` of the prompt's `total` tokens are in the KV cache, `reused` of them from before.
+
+    picture: the name of the picture that is being encoded now; "" while tokens are decoded.
+    """
 
     done: int
     total: int
     reused: int
+    picture: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from minichat.engine import protocol
 from minichat.engine.ahead import Pace
 from minichat.engine.dying import prepare_to_die
 from minichat.engine.types import Chunk, Done, Event, LoadOptions, ModelInfo, Prefill, Sampling, Stats
-from quant.errors import EngineError, GgufError, MinichatError, TemplateError
+from quant.errors import DataError, EngineError, GgufError, MinichatError, TemplateError
 
 if TYPE_CHECKING:
     from convert.gguf_file import GgufHeader
@@ -161,10 +161,18 @@ class Worker:
             raise GgufError(f"{path} is damaged: its minichat.template is no name")
         # tiktoken takes 0.25 s for a full vocabulary, as long as llama.cpp reads the file: do both at once.
         preparing = _InBackground(lambda: self._prepare(header))
-        fit = fit_for(str(header.metadata.get("general.name", path.stem)), header, options)
+        name = str(header.metadata.get("general.name", path.stem))
+        projector = None
+        if options.projector is not None:
+            from minichat.engine.eyesight import read_sound_projector
+            from minichat.projectors import for_pictures
+
+            with for_pictures(name):
+                projector = read_sound_projector(Path(options.projector), header.metadata, name)
+        fit = fit_for(name, header, options, projector)
         llama = Llama(path, options, _throttled(lambda part: self._progress(request, part)), fit)
         told, self._tokenizer = preparing.result()
-        from minichat.engine.speculation import EXACT, SIZES, Speculation
+        from minichat.engine.speculation import Speculation
         from minichat.engine.state import States
 
         self._llama, self._states = llama, States(llama, path, options)
@@ -174,10 +182,18 @@ class Worker:
 
                 self._draft = open_draft(Path(options.draft), options, header, fit is not None and fit.draft_on_gpu)
                 llama.take_log()
-            most = SIZES[-1] if llama.gpu_layers else EXACT
-            self._speculation = Speculation(llama.ends, self._draft, most)
+            self._speculation = Speculation(llama.ends, self._draft)
+        most_tokens = 0  # of a picture
+        if projector is not None:
+            from minichat.engine.eyesight import Room, gallery_for
+            from minichat.engine.kinship import check_kin
+
+            room = Room(projector, fit.projector_on_gpu if fit is not None else llama.gpu_layers != 0)
+            most_tokens = room.most_tokens()
+            check = partial(check_kin, projector, path, header, self._tokenizer.controls, name)
+            llama.gallery = gallery_for(projector, llama, room, check)
         info = ModelInfo(
-            name=str(header.metadata.get("general.name", path.stem)),
+            name=name,
             architecture=str(header.metadata.get("general.architecture", "")),
             template=told.template,
             template_how=told.how,
@@ -192,16 +208,25 @@ class Worker:
             bos=_bos(llama, self._tokenizer),
             fit=fit.note if fit else "",
             stamp=stamp,
+            sees=projector is not None,
+            picture_side=projector.told.longest_side if projector is not None else 0,
+            picture_patch=projector.patch if projector is not None else 0,
+            picture_tokens=most_tokens,
         )
         self._send({"id": request, "event": "done", "info": asdict(info)})
 
     def _do_generate(self, request: int, line: protocol.Line) -> None:
         from minichat.engine import generation, sampler
         from minichat.engine.grammar import constrained
+        from minichat.engine.speculation import largest_batch
 
         llama, tokenizer = self._loaded()
-        prompt = tokenizer.encode(_pieces(line))
-        settings = sampler.resolve(Sampling(**line["sampling"]), self._metadata)
+        prompt = self._encode(_pieces(line))
+        asked = Sampling(**line["sampling"])
+        settings = sampler.resolve(asked, self._metadata)
+        if self._speculation is not None:
+            is_repeatable = settings.temperature == 0 or asked.seed is not None
+            self._speculation.most = largest_batch(llama.gpu_layers > 0, llama.repacks, is_repeatable)
         stopped, longest, room = partial(self._is_stopped, request), line["max_tokens"], line["room"]
         with ExitStack() as kept:
             samplers = kept.enter_context(sampler.chain(settings))
@@ -221,16 +246,17 @@ class Worker:
         llama, tokenizer = self._loaded()
         stopped = partial(self._is_stopped, request)
         settled, typed = settled_and_typed(_pieces(line)) if line["ahead"] else (_pieces(line), [])
-        prompt = tokenizer.encode(settled)
-        place, pace = (len(prompt), self._pace) if line["ahead"] else (None, None)
-        if llama.can_take_back:  # else what is edited could not be taken back
-            prompt += tokenizer.encode(typed)
+        if not llama.can_take_back:  # what is edited could not be taken back
+            typed = []
+        prompt = self._encode([*settled, *typed])
+        place, pace = (len(prompt) - len(tokenizer.encode(typed)), self._pace) if line["ahead"] else (None, None)
         self._restore(line, prompt, stopped)
         begin, at = time.perf_counter(), Prefill(0, 0, 0)
         for at in generation.prefill(llama, prompt, stopped, settled=place, pace=pace):
             self._stream(request, [at])
         took = time.perf_counter() - begin
-        stats = Stats(at.done, at.reused, 0, took, took, 0.0, len(llama.cached))
+        seen = (llama.gallery.encoded, llama.gallery.encode_s) if llama.gallery is not None else (0, 0.0)
+        stats = Stats(at.done, at.reused, 0, took, took, 0.0, len(llama.cached), pictures=seen[0], encode_s=seen[1])
         self._stream(request, [Done("stop" if at.done < at.total else "length", "", (), stats)])
 
     def _do_tokenize(self, request: int, line: protocol.Line) -> None:
@@ -286,6 +312,19 @@ class Worker:
         for name in _TO_ANSWER:
             importlib.import_module(f"minichat.engine.{name}")
         return told, tokenizer
+
+    def _encode(self, pieces: Sequence[Piece]) -> list[int]:
+        """The ids of a prompt as they stand in the KV cache. DataError for a picture that the model cannot see."""
+        from minichat.template.pieces import Image
+
+        llama, tokenizer = self._loaded()
+        if llama.gallery is not None:
+            return llama.gallery.encode_prompt(pieces, tokenizer.encode)
+        if any(isinstance(piece, Image) for piece in pieces):
+            raise DataError(
+                "this model cannot see pictures: it reads text alone (--mmproj FILE gives it what it needs)"
+            )
+        return tokenizer.encode(pieces)
 
     def _restore(self, line: protocol.Line, prompt: Sequence[int], stopped: Callable[[], bool]) -> float:
         """Reads what a request names of its prompt, or an earlier one did that was stopped; the seconds it took."""

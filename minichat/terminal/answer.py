@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Protocol
 
 from minichat.engine.types import Chunk, Done, Prefill
+from minichat.pictures.sources import name_of
+from minichat.template.pieces import Image
 from minichat.terminal.echo import echo_off
 from minichat.terminal.interrupt import Interrupt, interrupt_stops
 from minichat.terminal.output import is_terminal
@@ -106,14 +108,38 @@ def stream_answer(
         events = engine.generate(pieces, sampling, max_tokens, room, grammar)
         screen = Screen(out, status, grammar is not None, plain)  # imports rich, while the engine is at work already
         try:
-            done = _show(_told(events, heard), screen, status, interrupt, engine)
+            done = _show(_told(events, heard), screen, _Reading(status, pieces), interrupt, engine)
         finally:
             screen.close()
         return done, interrupt.pressed
 
 
-def _show(events: Iterable[Event], screen: Screen, status: StatusLine, interrupt: Interrupt, engine: Engine) -> Done:
-    start_s = time.monotonic()
+class _Reading:
+    """Says how far the prompt has been read."""
+
+    def __init__(self, status: StatusLine, pieces: Sequence[Piece]) -> None:
+        self._status, self._start_s = status, time.monotonic()
+        sources = dict.fromkeys(piece.source for piece in pieces if isinstance(piece, Image))
+        self._pictures = [name_of(source) for source in sources]  # as the engine calls them
+        self._total = 0  # once the first one is read
+
+    def tell(self, event: Prefill) -> None:
+        if event.picture:
+            self._status.show(f"reading {self._which(event.picture)}")
+        elif time.monotonic() - self._start_s > _QUICK_S:
+            share = (event.done - event.reused) / max(event.total - event.reused, 1)
+            self._status.show(f"reading the prompt {share:.0%}")
+
+    def _which(self, picture: str) -> str:
+        """Those before the first one that has to be read are known from before, and are not counted."""
+        while self._pictures and self._pictures[0] != picture and not self._total:
+            del self._pictures[0]
+        self._total = self._total or len(self._pictures)
+        number = self._pictures.index(picture) + 1 if picture in self._pictures else 1
+        return f"picture {number:,} of {self._total:,}" if self._total > 1 else "the picture"
+
+
+def _show(events: Iterable[Event], screen: Screen, reading: _Reading, interrupt: Interrupt, engine: Engine) -> Done:
     stopped = False
     for event in events:
         if interrupt.pressed and not stopped:
@@ -122,9 +148,7 @@ def _show(events: Iterable[Event], screen: Screen, status: StatusLine, interrupt
         if isinstance(event, Chunk):
             screen.feed(event)
         elif isinstance(event, Prefill):
-            if time.monotonic() - start_s > _QUICK_S:
-                share = (event.done - event.reused) / max(event.total - event.reused, 1)
-                status.show(f"reading the prompt {share:.0%}")
+            reading.tell(event)
         else:
             return event
     raise EngineError("the engine ended an answer without saying so: /reload, or a new run, starts it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -13,7 +14,10 @@ from minichat.saved import without_tokens
 from minichat.sessions import Sessions
 from minichat.terminal import parking
 from minichat.terminal.agreement import Agreement
+from minichat.terminal.output import print_error
 from minichat.tools.toolbox import Toolbox
+from minichat.worded import sources_in
+from quant.errors import MinichatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +28,10 @@ if TYPE_CHECKING:
     from minichat.engine.types import Chunk, ModelInfo, Sampling, Stats
     from minichat.models import Model
     from minichat.session import Session
+    from minichat.sight import Sight
     from minichat.template.pieces import Piece
     from minichat.terminal.parking import Parked
+    from minichat.terminal.unsent import Unsent
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,12 @@ class Chat:
     info: what the engine said of the model once it was loaded; stats: those of the last answer; last_prompt: what it
         was given for it; heard: the text of the answer under way; keeps_heard: whether the session is told of it; used:
         tokens of the context that are taken, None where that has not been counted.
-    draft: what the next prompt begins with; editing: the turn in whose place it will be sent.
+    draft: what the next prompt begins with; editing: the turn in whose place it will be sent; unsent: the last message
+        that came to nothing.
     sessions: the conversations that are kept; session: this one, None where it is kept nowhere.
     deaths: how often the engine has died since it gave an answer, or was started by hand.
     parked: the model before this one, if it is still loaded.
+    sight: the pictures of the conversation; None where it has none.
     retries: how often an answer was drawn again with a seed next to the one that was asked for.
     """
 
@@ -86,11 +94,14 @@ class Chat:
     used: int | None = None
     draft: str = ""
     editing: int | None = None
+    unsent: Unsent | None = None
     retries: int = 0
     deaths: int = 0
     sessions: Sessions = field(default_factory=Sessions.default)
     session: Session | None = None
     parked: Parked | None = None
+    sight: Sight | None = None
+    _kept: set[tuple[str, str]] = field(default_factory=set)  # pictures that are kept: by session, and source
 
     def restart(self, load: LoadOptions | None = None) -> None:
         """Ends the engine and starts it again, with other options if there are any; the conversation stays."""
@@ -132,8 +143,22 @@ class Chat:
     def save(self) -> None:
         """Brings what is on the disk of this conversation up to date."""
         if self.session is not None:
+            self._keep_pictures()
             vocabulary = self.info.vocabulary if self.info is not None else None
             self.session.save(self.conversation, self.model_reference, vocabulary)
+
+    def _keep_pictures(self) -> None:
+        """Sees to it that the session can go on when the files of its pictures are gone. Tells what cannot be kept."""
+        if self.sight is None or self.session is None:
+            return
+        for source in sources_in([message.content for message in self.conversation.messages]):
+            kept = self.session.name, source  # with another session it may have gone since
+            if kept not in self._kept:
+                self._kept.add(kept)
+                try:
+                    self.sight.album().keep(source)
+                except MinichatError as error:
+                    print_error(str(error), sys.stdout)
 
     def warm_up(self, name: str | None = None) -> None:
         """Has the engine go on with what it had read of this session when that was left. name: of another, like it."""

@@ -40,6 +40,8 @@ def value_in(chat: Chat, name: str) -> Value:
     match name:
         case "max-tokens":
             return chat.max_tokens
+        case "image-max-tokens" if chat.sight is not None:
+            return chat.sight.max_tokens
         case "system":
             return chat.conversation.system or None
         case "format":
@@ -74,6 +76,9 @@ def put(chat: Chat, name: str, setting: Setting) -> None:
         chat.load = replace(chat.load, **{field: value if is_said else getattr(LoadOptions(), field)})  # type: ignore[arg-type]
     elif name == "max-tokens":
         chat.max_tokens = value if isinstance(value, int) else None
+    elif name == "image-max-tokens":
+        if chat.sight is not None:
+            chat.sight.max_tokens = value if isinstance(value, int) else None
     elif name == "system":
         chat.conversation.system = str(value) if value else None
     elif name == "format":

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minichat import attachments
+from minichat.template.messages import Content, TextPart
 from minichat.template.pieces import Text
 from minichat.terminal.typed import message_of
 from quant.errors import MinichatError
 
 if TYPE_CHECKING:
+    from minichat.attachments import Attached
     from minichat.engine.client import Engine
     from minichat.terminal.typeahead import Typeahead
 
@@ -32,10 +35,13 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """tokens: of the message with its files. is_exact: counted, not guessed. problem: why it could not be sent."""
+    """tokens: of the message with its files and pictures. is_exact: counted, not guessed. problem: why it could not be
+    sent.
+    """
 
     tokens: int = 0
     files: int = 0
+    pictures: int = 0
     is_exact: bool = True
     problem: str = ""
 
@@ -43,13 +49,18 @@ class Cost:
 class Meter:
     """A context manager: inside, `ask` for the cost of a text, and find it in `cost` a little later.
 
-    changed: called, from the thread, when `cost` is another. ahead: has what is typed read.
+    changed: called, from the thread, when `cost` is another. ahead: has what is typed read. attach: finds the files and
+    pictures of a message.
     """
 
     def __init__(
-        self, engine: Callable[[], Engine], changed: Callable[[], object], ahead: Typeahead | None = None
+        self,
+        engine: Callable[[], Engine],
+        changed: Callable[[], object],
+        ahead: Typeahead | None = None,
+        attach: Callable[[str], Attached] | None = None,
     ) -> None:
-        self._engine, self._changed, self._ahead = engine, changed, ahead
+        self._engine, self._changed, self._ahead, self._attach = engine, changed, ahead, attach
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._text: str | None = None  # the last one asked for
@@ -89,12 +100,12 @@ class Meter:
 
     def _run(self) -> None:
         while (text := self._next()) is not None:
-            cost = measure(text, self._engine()) if _is_message(text) else None
+            cost = measure(text, self._engine(), self._attach) if _is_message(text) else None
             while cost is not None and not cost.is_exact and len(text) <= _LONGEST:
                 self._tell(cost)
                 if self._is_disturbed(_LOADING_S):
                     break
-                cost = measure(text, self._engine())
+                cost = measure(text, self._engine(), self._attach)
             self._tell(cost)
             if self._ahead is not None and not text.startswith("/"):
                 self._read_ahead(self._ahead, text)
@@ -144,30 +155,46 @@ class Meter:
 def describe(cost: Cost) -> str:
     """The cost in words.
 
-    >>> describe(Cost(1234, 2)), describe(Cost(1, is_exact=False))
-    ('1,234 tokens with 2 files', '~1 token')
+    >>> describe(Cost(1234, 2, 1)), describe(Cost(1, is_exact=False))
+    ('1,234 tokens with 2 files and 1 picture', '~1 token')
     """
-    about = "" if cost.is_exact else "~"
-    files = f" with {cost.files} file{'s' * (cost.files > 1)}" if cost.files else ""
-    return f"{about}{cost.tokens:,} token{'s' * (cost.tokens != 1)}{files}"
+    return f"{tokens(cost)} token{'s' * (cost.tokens != 1)}{brought(cost)}"
+
+
+def tokens(cost: Cost) -> str:
+    """The number alone."""
+    return f"{'' if cost.is_exact else '~'}{cost.tokens:,}"
+
+
+def brought(cost: Cost) -> str:
+    """What comes along, in words; nothing, if that is nothing."""
+    kinds = ("file", cost.files), ("picture", cost.pictures)
+    named = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds if count)
+    return f" with {named}" if named else ""
 
 
 def _is_message(text: str) -> bool:
     return bool(text.strip()) and not text.startswith("/")
 
 
-def measure(text: str, engine: Engine) -> Cost:
-    """The cost of what was typed."""
-    from minichat.attachments import attach
-
+def measure(text: str, engine: Engine, attach: Callable[[str], Attached] | None = None) -> Cost:
+    """The cost of what was typed. attach: finds its files and pictures; without it there are only text files."""
     try:
-        attached = attach(message_of(text), Path())
+        attached = attach(message_of(text)) if attach is not None else attachments.attach(message_of(text), Path())
     except MinichatError as error:
         return Cost(problem=str(error))
-    count = len(attached.files)
+    texts, counts = _texts(attached.content), (len(attached.files), len(attached.pictures))
+    seen = sum(picture.tokens for picture in attached.pictures)
+    length = sum(map(len, texts))
     try:
-        if len(attached.text) <= _LONGEST and engine.is_loaded():
-            return Cost(len(engine.tokenize([Text(attached.text)])[0]), count)
+        if length <= _LONGEST and engine.is_loaded():
+            return Cost(seen + len(engine.tokenize([Text(text) for text in texts])[0]), *counts)
     except MinichatError:
         pass  # whoever asks the engine next is told
-    return Cost(-(-len(attached.text) // _CHARACTERS_PER_TOKEN), count, is_exact=False)
+    return Cost(seen - (-length // _CHARACTERS_PER_TOKEN), *counts, is_exact=False)
+
+
+def _texts(content: Content) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    return [part.text for part in content if isinstance(part, TextPart)]

@@ -12,7 +12,8 @@ def echo_off() -> Iterator[None]:
     """Inside, the terminal shows nothing of what is typed, which would fall into the rows that are redrawn.
 
     It is not lost: whoever reads the terminal next gets the keys as they were, Enter not as a new line, Ctrl-D not as
-    the end of a line that nobody read.
+    the end of a line that nobody read. Nor does Ctrl-C throw away what waits in the terminal, as it does otherwise:
+    keys, and rows that are not shown yet, or the half of one.
     Where stdin is no terminal this does nothing.
     """
     with _set(is_on=False):
@@ -37,8 +38,9 @@ def _set(is_on: bool) -> Iterator[bool]:
         yield False
         return
     wanted = list(before)
-    for which, flags in ((0, termios.ICRNL), (3, termios.ECHO | termios.ICANON)):
-        wanted[which] = wanted[which] | flags if is_on else wanted[which] & ~flags
+    flags = (0, termios.ICRNL, is_on), (3, termios.ECHO | termios.ICANON, is_on), (3, termios.NOFLSH, not is_on)
+    for which, flag, is_set in flags:
+        wanted[which] = wanted[which] | flag if is_set else wanted[which] & ~flag
     termios.tcsetattr(number, termios.TCSANOW, wanted)
     try:
         yield wanted != before

@@ -11,6 +11,7 @@ Which one? [d/c/e/N]
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from minichat.conversation import EMBEDDED
 from minichat.template.messages import Message
 from minichat.terminal.ask import drop_typed_ahead, read_line
 from minichat.terminal.output import print_error, say
-from quant.errors import ContextError, DataError, UsageError
+from quant.errors import ContextError, DataError, MinichatError, UsageError
 
 if TYPE_CHECKING:
     from minichat.conversation import Conversation, Turn
@@ -71,6 +72,15 @@ def prompt_tokens(chat: Chat, conversation: Conversation | None = None) -> int:
     if talk.template is not None and last.role == "assistant" and not last.prefix:
         talk = replace(talk, messages=[*talk.messages, Message("user", "")])
     return len(chat.engine.tokenize(talk.pieces())[0])
+
+
+def count_anew(chat: Chat) -> None:
+    """Has the chat know what its conversation takes, where turns of it have gone."""
+    chat.used = None
+    if chat.info is None or not chat.conversation.messages or not chat.engine.is_loaded():
+        return
+    with suppress(MinichatError):  # whoever asks the engine next is told
+        chat.used = prompt_tokens(chat)
 
 
 def turn_tokens(chat: Chat, turn: Turn) -> int:

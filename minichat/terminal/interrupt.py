@@ -42,19 +42,41 @@ def interrupt_stops(stop: Callable[[], None]) -> Iterator[Interrupt]:
         signal.signal(signal.SIGINT, before)
 
 
+class Waiting:
+    """A Ctrl-C that waits: whether one came, and `at_once`, which it calls."""
+
+    def __init__(self, at_once: Callable[[], object] | None = None) -> None:
+        self._at_once = at_once
+        self.pressed = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.pressed = True
+        if self._at_once is not None:
+            self._at_once()
+
+    def forget(self) -> None:
+        """One that came before a prompt takes keys was meant for an answer that has ended by itself."""
+        self.pressed = False
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Inside, Ctrl-C is a KeyboardInterrupt at once."""
+        self.forget()
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
-def interrupt_waits() -> Iterator[None]:
-    """Inside, Ctrl-C does nothing; at the end it is a KeyboardInterrupt, once what was under way is safe."""
-    pressed = False
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        nonlocal pressed
-        pressed = True
-
-    before = signal.signal(signal.SIGINT, handle)
+def interrupt_waits(at_once: Callable[[], object] | None = None) -> Iterator[Waiting]:
+    """Inside, Ctrl-C does nothing but `at_once`; at the end it is a KeyboardInterrupt, when all is safe."""
+    waiting = Waiting(at_once)
+    before = signal.signal(signal.SIGINT, waiting.handle)
     try:
-        yield
+        yield waiting
     finally:
         signal.signal(signal.SIGINT, before)
-    if pressed:
+    if waiting.pressed:
         raise KeyboardInterrupt

@@ -18,6 +18,7 @@ from prompt_toolkit.search import stop_search
 from minichat.editor import edit
 from minichat.terminal.completion import is_completed_while_typing
 from minichat.terminal.history import TypedHistory
+from minichat.terminal.pasting import attaching
 from minichat.terminal.rows import move
 from minichat.terminal.typed import is_open
 from quant.errors import MinichatError
@@ -42,6 +43,7 @@ def key_bindings(hint: Callable[[str], None], cleared: Callable[[], None]) -> Ke
     _add_enter(keys, is_typing)
     _add_arrows(keys, is_typing)
     _add_tab(keys, is_typing)
+    _add_paste(keys, is_typing, hint)
 
     @keys.add("c-c", filter=is_typing)
     @keys.add("<sigint>")
@@ -92,6 +94,20 @@ def _add_enter(keys: KeyBindings, is_typing: Filter) -> None:
     @keys.add("c-j", filter=is_typing)
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.newline(copy_margin=False)
+
+
+def _add_paste(keys: KeyBindings, is_typing: Filter, hint: Callable[[str], None]) -> None:
+    @keys.add(Keys.BracketedPaste, filter=is_typing)
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        attached = attaching(text, buffer.document.text_before_cursor)
+        buffer.insert_text(text)
+        if attached is not None:
+            buffer.save_to_undo_stack()
+            buffer.delete_before_cursor(len(text))
+            buffer.insert_text(attached)
+            hint("attached; Ctrl-_ makes it the path again")
 
 
 def _add_arrows(keys: KeyBindings, is_typing: Filter) -> None:

@@ -14,9 +14,11 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.styles import Attrs, Style
 
+from minichat.terminal.attaching import Attaching
 from minichat.terminal.completion import ChatCompleter, is_completed_while_typing
 from minichat.terminal.cost import Meter
 from minichat.terminal.display import Disarmed, LongLines, Tabs
+from minichat.terminal.graphics import Asking, Graphics
 from minichat.terminal.history import open_history
 from minichat.terminal.keys import key_bindings
 from minichat.terminal.output import write
@@ -27,10 +29,11 @@ from minichat.terminal.tall import as_sent, is_tall
 from minichat.terminal.toolbar import cut, toolbar_text
 from minichat.terminal.typeahead import Typeahead
 from minichat.terminal.typed import message_of
-from minichat.terminal.typed_ahead import signals_go_to, stop_if_asked
+from minichat.terminal.typed_ahead import are_waiting, signals_go_to, stop_if_asked, type_ahead
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
+    from minichat.terminal.interrupt import Waiting
 
 _PLACEHOLDER = "Send a message (/help for help)"
 _MENU = 8  # rows, where there are as many
@@ -64,23 +67,33 @@ class LineEditor:
         self._escape_s = app.ttimeoutlen
         app.before_render += self._make_room
         app.before_render += self._clear_away
-        self._meter = Meter(lambda: chat.engine, app.invalidate, Typeahead(chat))
+        self._attach = Attaching(chat)
+        self._meter = Meter(lambda: chat.engine, app.invalidate, Typeahead(chat, self._attach), self._attach)
+        self._asking = Asking()
         self._session.default_buffer.on_text_changed += lambda _: self._show_hint("")
 
-    def read(self, draft: str = "") -> str:
+    def read(self, draft: str = "", waiting: Waiting | None = None) -> str:
         """What was typed. EOFError on Ctrl-D, and when it turns out that the model cannot be loaded.
 
         draft: what stands there already, to be edited.
-        A Ctrl-C behind the Enter is a SIGINT, and the caller's.
+        A Ctrl-C behind the Enter is a SIGINT, and the caller's; `waiting` forgets one that came before the prompt.
         """
         self._hint = self._tall = ""
+        self._give_back(self._asking.late())
+        self._attach.begin()
         is_vi = self._chat.keys == "vi"
         self._session.editing_mode = EditingMode.VI if is_vi else EditingMode.EMACS
         self._session.app.ttimeoutlen = _ESCAPE_S if is_vi else self._escape_s
         app = self._session.app
         with self._meter, death_is_told(self._chat, app) as tell, signals_go_to(app):
+
+            def begin() -> None:
+                if waiting is not None:
+                    waiting.forget()
+                tell()
+
             try:
-                text = self._session.prompt(default=draft, handle_sigint=False, pre_run=tell)
+                text = self._session.prompt(default=draft, handle_sigint=False, pre_run=begin)
             except EOFError:
                 self._session.default_buffer.append_to_history()  # what stood there when the chat had to end
                 raise
@@ -88,6 +101,21 @@ class LineEditor:
                 write(sys.stdout, self._tall)
         stop_if_asked(app.input)
         return message_of(text)
+
+    def is_typed_ahead(self) -> bool:
+        """Whether keys wait for the next prompt."""
+        self._give_back(self._asking.late())
+        return are_waiting(self._session.app.input)
+
+    def graphics(self) -> Graphics | None:
+        """How the terminal shows pictures. What is typed while it is asked is there for the next prompt."""
+        graphics, typed = self._asking.graphics()
+        self._give_back(typed)
+        return graphics
+
+    def _give_back(self, typed: bytes) -> None:
+        if typed:
+            type_ahead(self._session.app.input, typed)
 
     def _show_hint(self, hint: str) -> None:
         self._hint = hint
@@ -116,10 +144,10 @@ class LineEditor:
 
     def _toolbar(self) -> StyleAndTextTuples:
         columns = self._session.app.output.get_size().columns - 1
-        if self._hint:
-            return [("", cut(clean_line(self._hint), columns))]
         text = self._session.default_buffer.text
         self._meter.ask(text)
+        if self._hint:
+            return [("", cut(clean_line(self._hint), columns))]
         return [("", toolbar_text(self._chat, columns, self._meter.cost if text else None, self._mode()))]
 
     def _mode(self) -> str:

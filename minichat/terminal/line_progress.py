@@ -15,15 +15,19 @@ from minichat.terminal.units import format_duration
 class LineProgress:
     """`with LineProgress(total_bytes) as progress: progress.update(done_lines, read_bytes, is_new=True)`
 
-    total_bytes: of the input; None where nobody knows, then there is no time left to tell. Lines that are not new,
-    whose answers were there before, say nothing about how fast the work is.
+    noun: what a line is called. total_bytes: of the input; None where nobody knows, then there is no time left to
+    tell. Lines that are not new, whose answers were there before, say nothing about how fast the work is.
     """
 
     def __init__(
-        self, total_bytes: int | None, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        total_bytes: int | None,
+        stream: IO[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        noun: str = "line",
     ) -> None:
         self._status = StatusLine(stream or sys.stderr, clock)
-        self._clock, self._total = clock, total_bytes
+        self._clock, self._total, self._noun = clock, total_bytes, noun
         self._start_s = clock()
         self._done = self._read = self._new = self._new_bytes = 0
 
@@ -52,7 +56,7 @@ class LineProgress:
 
     def _line(self) -> str:
         took_s = self._clock() - self._start_s
-        parts = [f"{self._done:,} line{'s' * (self._done != 1)}"]
+        parts = [f"{self._done:,} {self._noun}{'s' * (self._done != 1)}"]
         if self._total:
             parts.append(f"{min(self._read / self._total, 1):.0%}")
         if self._new and took_s > 0:

@@ -7,8 +7,11 @@ come back with the arrows, and a paste of many lines stays one message; else lin
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
+from minichat.terminal.attaching import attach_in
 from minichat.terminal.cost import describe, measure
 from minichat.terminal.history_file import open_file
 from minichat.terminal.output import is_moving, say
@@ -16,6 +19,7 @@ from minichat.terminal.typed import is_open, message_of
 
 if TYPE_CHECKING:
     from minichat.terminal.chat import Chat
+    from minichat.terminal.interrupt import Waiting
 
 LABEL = "You: "
 
@@ -31,18 +35,29 @@ class PlainPrompt:
         for entry in self._history.entries() if self._history is not None else ():
             self._line.add_history(entry)
 
-    def read(self, draft: str = "") -> str:
-        """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited."""
-        while (text := self._try_to_read(draft)) is None:
+    def read(self, draft: str = "", waiting: Waiting | None = None) -> str:
+        """What was typed. EOFError on Ctrl-D. draft: what stands there already, to be edited.
+
+        `waiting` lets a Ctrl-C through while a line is typed.
+        """
+        while (text := self._try_to_read(draft, waiting)) is None:
             draft = ""
         self._remember(text)
         self._tell_files(text)
         return message_of(text)
 
-    def _try_to_read(self, draft: str) -> str | None:
+    def is_typed_ahead(self) -> bool:
+        """What waits in the terminal goes behind the draft, where it is heard."""
+        return False
+
+    def graphics(self) -> None:
+        """What does not move shows no pictures."""
+
+    def _try_to_read(self, draft: str, waiting: Waiting | None) -> str | None:
         """None after a remark on why there is no message."""
         try:
-            return self._read_message(draft)
+            with waiting.suspended() if waiting is not None else nullcontext():
+                return self._read_message(draft)
         except KeyboardInterrupt:
             self._chat.edit_no_more()
             say("\nCtrl-D or /bye leaves")
@@ -56,8 +71,8 @@ class PlainPrompt:
     def _tell_files(self, text: str) -> None:
         """What a message with files costs; that of another is not worth the listening."""
         if "@" in text and not text.startswith("/"):
-            cost = measure(text, self._chat.engine)
-            if cost.files:
+            cost = measure(text, self._chat.engine, partial(attach_in, self._chat))
+            if cost.files or cost.pictures:
                 say(f"({describe(cost)})")
 
     def _remember(self, text: str) -> None:

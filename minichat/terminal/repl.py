@@ -5,9 +5,7 @@ Whatever goes wrong with one message is one line; the conversation stays, and th
 
 from __future__ import annotations
 
-import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minichat.terminal import commands, parking
@@ -16,6 +14,7 @@ from minichat.terminal.output import print_error, say
 from minichat.terminal.progress import StatusLine
 from minichat.terminal.prompt import Prompt
 from minichat.terminal.reviving import reason_to_end, revive, revive_if_dead
+from minichat.terminal.unsent import put_back
 from quant.errors import EngineDiedError, EngineError, MinichatError
 
 if TYPE_CHECKING:
@@ -76,14 +75,16 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
     text = command = at = None
     try:
         _end_if_unloadable(chat)
-        with interrupt_waits():
-            text = prompt.read(draft)
+        if draft and chat.unsent is not None and chat.unsent.yields and prompt.is_typed_ahead():
+            draft, chat.editing = "", None
+        with interrupt_waits(chat.sight.stop if chat.sight is not None else None) as waiting:
+            text = prompt.read(draft, waiting)
         at, chat.editing = chat.editing, None
         command = commands.parse(text)
         if command is not None:
             return not commands.dispatch(chat, *command)
         if text.strip():
-            _send(chat, text, at)
+            _send(chat, prompt, text, at)
     except EOFError:
         _end_if_unloadable(chat)
         return False
@@ -92,7 +93,7 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
             chat.draft = draft  # what is edited has not been given up
             return True
         if command is None and len(chat.conversation.messages) == before:
-            _put_back(chat, text, at or chat.editing)
+            put_back(chat, text, at or chat.editing, yields=True)
         say("(stopped)\n", "dim")
     except EngineDiedError as death:
         revive(chat, death)
@@ -115,35 +116,27 @@ def _end_if_unloadable(chat: Chat) -> None:
         raise failure
 
 
-def _send(chat: Chat, text: str, at: int | None) -> None:
-    """Sends what was typed; what could not be sent, or was not answered at all, is in the prompt again."""
-    from minichat.attachments import attach, missing
+def _send(chat: Chat, prompt: Prompt, text: str, at: int | None) -> None:
+    """Sends what was typed; what could not be sent, or was stopped before the first word, is in the prompt again."""
+    from minichat.terminal.attaching import attach_aloud, show_pictures
     from minichat.terminal.turn import ask  # not before the prompt is on the screen
 
-    before = len(chat.conversation.messages)
+    before, chat.unsent = len(chat.conversation.messages), None
     try:
-        message = attach(text, Path()).text
+        attached = attach_aloud(chat, text)
     except MinichatError as error:
         print_error(str(error), sys.stdout)
-        _put_back(chat, text, at)
+        put_back(chat, text, at)
         say("")
         return
-    for name in missing(text, Path()):
-        say(f"(there is no file {name[1:]}: sent as it stands)", "dim")
+    if attached.pictures:
+        show_pictures(attached.pictures, prompt.graphics())
     try:
         revive_if_dead(chat)
-        ask(chat, message, at)
+        if not ask(chat, attached.content, at):
+            put_back(chat, text, at, yields=True)
     except MinichatError as error:
         is_lost = isinstance(error, EngineError) and not isinstance(error, EngineDiedError)
         if not is_lost and len(chat.conversation.messages) == before:
-            _put_back(chat, text, at)
+            put_back(chat, text, at)
         raise
-
-
-def _put_back(chat: Chat, text: str, at: int | None) -> None:
-    """What was not sent is in the prompt again; a text that would push the reason off the screen, in the history."""
-    size = shutil.get_terminal_size()
-    if sum(1 + len(line) // max(size.columns, 1) for line in text.split("\n")) <= size.lines // 2:
-        chat.draft, chat.editing = text, at
-    else:
-        say("(Up brings the message back)", "dim")

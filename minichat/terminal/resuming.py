@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from minichat.session_reports import describe_opened
 from minichat.terminal.output import say
 from minichat.terminal.sanitize import clean
+from minichat.worded import worded
 
 if TYPE_CHECKING:
     from minichat.saved import Saved
@@ -29,7 +30,7 @@ def resume(chat: Chat, saved: Saved, *, keep_system: bool = False) -> None:
     if not keep_system:
         conversation.system = saved.system
         chat.choices = replace(chat.choices.with_choice("system", None), saved={"system": saved.system or ""})
-    chat.stats, chat.used, chat.last_prompt = None, None, []
+    chat.stats, chat.used, chat.last_prompt, chat.unsent = None, None, [], None
     chat.warm_up(saved.forked_from)
     show_opened(saved, chat.model_reference)
 
@@ -45,7 +46,7 @@ def show_opened(saved: Saved, model: str) -> None:
 
 
 def _show(message: Message) -> None:
-    text = clean(message.text).strip("\n")
+    text = clean(worded(message.content)).strip("\n")
     if not text or message.role not in ("user", "assistant"):
         return
     lines = text.split("\n")

@@ -20,6 +20,7 @@ from minichat.terminal.answer import wait_loaded
 from minichat.terminal.chosen import bring, template_teller
 from minichat.terminal.output import say
 from minichat.terminal.progress import StatusLine
+from minichat.worded import sources_in
 from quant.errors import DataError, EngineError, FitError, GgufError, MinichatError, UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def switch_model(chat: Chat, name: str) -> None:
     opened = chat.open_model(name)
     if opened.model == chat.choices.model:
         return
+    _check_pictures(chat, opened.model)
     choices = chat.choices.for_model(opened.model, name)
     before, after = chat.choices.chosen(), choices.chosen()
     load, tell = load_options(after), template_teller(opened.model, after["template"], chat.toolbox)
@@ -63,6 +65,8 @@ def switch_model(chat: Chat, name: str) -> None:
     old, left = chat.engine, _left(chat)
     chat.engine = engine
     chat.choices, chat.load, chat.template_of = choices, load, tell
+    if chat.sight is not None:
+        chat.sight.model = opened.model
     chat.open_engine, chat.model_name, chat.info = opened.open_engine, opened.model.name, None
     chat.conversation.messages[:] = conversation.messages
     chat.stats, chat.used, chat.last_prompt = None, None, []
@@ -72,6 +76,18 @@ def switch_model(chat: Chat, name: str) -> None:
         old.close()
     else:
         parking.park(chat, left, info)
+
+
+def _check_pictures(chat: Chat, model: Model) -> None:
+    """DataError for a model that cannot go on with the pictures of the conversation, before it is loaded."""
+    messages = chat.conversation.messages
+    seen = [
+        turn for turn in chat.conversation.turns() if sources_in([m.content for m in messages[turn.start : turn.end]])
+    ]
+    if seen and model.projector is None:
+        which = f"turn {seen[0].number} has a picture" if len(seen) == 1 else f"{len(seen)} turns have pictures"
+        way = f"/drop {seen[0].number} leaves it out, /clear" if len(seen) == 1 else "/drop N leaves one out, /clear"
+        raise DataError(f"{model.name} reads text alone, and {which}: {way} begins anew; then /model {model.name}")
 
 
 def _left(chat: Chat) -> parking.Parked | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.utils import get_cwidth
 
-from minichat.terminal.cost import Cost, describe
+from minichat.terminal.cost import Cost, brought, describe, tokens
 from minichat.terminal.sanitize import clean_line
 
 if TYPE_CHECKING:
@@ -49,9 +49,11 @@ def _versions(chat: Chat, cost: Cost | None, mode: str) -> Iterator[list[str]]:
     rate = chat.stats.decode_tokens_per_s if chat.stats is not None else 0
     context = _context(chat)
     long, short = (f"{rate:.0f} tokens/s", f"{rate:.0f}/s") if rate else ("", "")
-    price, small = _price(cost)
+    price, medium, small = _price(cost)
     yield [mode, model, context, long, price]
     yield [mode, name, context, short, price]
+    yield [mode, name, context, short, medium]
+    yield [mode, name, context, "", medium]
     yield [mode, name, context, short, small]
     yield [mode, name, context, "", small]
     yield [mode, cut(name, _SHORTEST_NAME), context, "", small]
@@ -65,11 +67,11 @@ def _context(chat: Chat) -> str:
     return f"{chat.used:,}/{chat.info.ctx:,}"
 
 
-def _price(cost: Cost | None) -> tuple[str, str]:
-    """The cost in words, and shorter."""
+def _price(cost: Cost | None) -> tuple[str, str, str]:
+    """The cost in words, shorter, and as a number."""
     if cost is None:
-        return "", ""
+        return "", "", ""
     if cost.problem:
-        return cost.problem, cost.problem
-    about = "" if cost.is_exact else "~"
-    return f"+{describe(cost)}", f"+{about}{cost.tokens:,}{'@' * (cost.files > 0)}"
+        return cost.problem, cost.problem, cost.problem
+    number = f"+{tokens(cost)}"
+    return f"+{describe(cost)}", number + brought(cost), number

@@ -14,11 +14,14 @@ from minichat.template.messages import Message
 from minichat.templates import check_call_tokens, describe_choice
 from minichat.terminal import parking
 from minichat.terminal.answer import stream_answer, wait_loaded
+from minichat.terminal.attaching import attach_aloud, check_pictures
 from minichat.terminal.chosen import settings_in
 from minichat.terminal.fitting import make_room
 from minichat.terminal.interrupt import ImpatientInterrupt
 from minichat.terminal.output import say
 from minichat.terminal.progress import StatusLine
+from minichat.terminal.sanitize import clean_line
+from minichat.terminal.unsent import put_back, take_unsent
 from quant.errors import ContextError, EngineError, UsageError
 
 if TYPE_CHECKING:
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
 
     from minichat.conversation import Conversation
     from minichat.engine.types import Done, ModelInfo, Sampling
-    from minichat.template.messages import Call
+    from minichat.template.messages import Call, Content
     from minichat.template.pieces import Piece
     from minichat.terminal.chat import Chat
+    from minichat.terminal.unsent import Unsent
 
 _ANSWER_TOKENS = 512
+_SHOWN = 60  # cells of a message that say which one it is
 _REMARKS = {
     "stop": "(stopped)",
     "length": "(stopped at the limit of max-tokens; /continue goes on)",
@@ -38,20 +43,29 @@ _REMARKS = {
 }
 
 
-def ask(chat: Chat, text: str, at: int | None = None) -> None:
-    """Sends a message, as the next one or in the place of turn `at` and of all that followed it."""
+def ask(chat: Chat, content: Content, at: int | None = None) -> bool:
+    """Sends a message, as the next one or in the place of turn `at` and of all that followed it.
+
+    False if nothing came of it, because the answer was stopped before its first word.
+    """
     conversation = chat.conversation
     before = list(conversation.messages)
     if at is not None:
         turns = conversation.turns()
         if at <= len(turns):
             conversation.drop(at, len(turns))
-    conversation.ask(text)
-    _take_turn(chat, before, chat.sampling)
+    conversation.messages.append(Message("user", content))
+    return _take_turn(chat, before, chat.sampling)
 
 
 def ask_again(chat: Chat) -> None:
-    """Another answer to the last question, drawn with another seed. Raises UsageError where there is none."""
+    """Another answer to the last question, drawn with another seed. Raises UsageError where there is none.
+
+    A message that came to nothing is asked again instead, as it was typed: it is what stands last on the screen.
+    """
+    if (unsent := take_unsent(chat)) is not None:
+        _ask_unsent(chat, unsent)
+        return
     conversation = chat.conversation
     turns = conversation.turns()
     if not turns or conversation.messages[turns[-1].start].role != "user":
@@ -59,6 +73,18 @@ def ask_again(chat: Chat) -> None:
     before = list(conversation.messages)
     del conversation.messages[turns[-1].start + 1 :]
     _take_turn(chat, before, _other_seed(chat), replaces=before[-1].role == "assistant")
+
+
+def _ask_unsent(chat: Chat, unsent: Unsent) -> None:
+    from minichat.terminal.toolbar import cut  # prompt_toolkit, which a plain prompt does without
+
+    is_answered = False
+    say(f"(asked again: {cut(clean_line(' '.join(unsent.text.split())), _SHOWN)})", "dim")
+    try:
+        is_answered = ask(chat, attach_aloud(chat, unsent.text).content, unsent.at)
+    finally:
+        if not is_answered and chat.conversation.messages == unsent.behind:
+            put_back(chat, unsent.text, unsent.at, yields=True)
 
 
 def lengthen(chat: Chat) -> None:
@@ -104,15 +130,15 @@ def ready(chat: Chat) -> ModelInfo:
     return info
 
 
-def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling, replaces: bool = False) -> None:
-    """Answers the conversation's last message, with rounds of tools.
+def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling, replaces: bool = False) -> bool:
+    """Answers the conversation's last message, with rounds of tools; False if that left nothing.
 
     before: the messages, if that comes to nothing. replaces: the answer takes the place of one in `before`, which is
     kept until then.
     """
     from minichat.tools.rounds import Rounds
 
-    conversation = chat.conversation
+    conversation, used, is_kept = chat.conversation, chat.used, True
     conversation.tools = () if chat.form.grammar else chat.toolbox.tools  # what must be JSON cannot be a call
     has_run = False
 
@@ -154,9 +180,11 @@ def _take_turn(chat: Chat, before: Sequence[Message], sampling: Sampling, replac
         last = conversation.messages[-1].role if conversation.messages else ""
         if not (last == "assistant" or (last == "tool" and has_run) or said_nothing):
             conversation.messages[:] = before
+            chat.used, is_kept = used, False
     if outcome.done.reason != "eos" and conversation.messages and conversation.messages[-1].role == "assistant":
         conversation.messages[-1] = replace(conversation.messages[-1], cut=True)
     _remark(chat, outcome.done)
+    return is_kept
 
 
 def _remark(chat: Chat, done: Done) -> None:
@@ -176,6 +204,7 @@ def _answer(chat: Chat, sampling: Sampling) -> Done:
     """
     chat.heard.clear()
     room = answer_room(chat, ready(chat))
+    check_pictures(chat)
     while True:
         try:
             return _stream(chat, chat.conversation.pieces(), sampling, room)

@@ -9,20 +9,20 @@ such template, an engine that died) is for the message itself to tell.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minichat.attachments import attach
 from minichat.engine.types import Done
 from minichat.power import is_on_battery
-from minichat.template.messages import Message
+from minichat.template.messages import Content, Message, TextPart
 from minichat.template.pieces import Piece, Text
+from minichat.terminal.attaching import Attaching
 from minichat.terminal.typed import QUOTES, is_open, message_of
 from quant.errors import MinichatError
 
 if TYPE_CHECKING:
+    from minichat.attachments import Attached
     from minichat.conversation import Conversation
     from minichat.engine.client import Engine
     from minichat.terminal.chat import Chat
@@ -38,8 +38,8 @@ _LOOK_S = 0.05  # between two looks at what the engine says
 class Typeahead:
     """Has the engine of a chat read what is typed. `read` is for one thread, the others are for any."""
 
-    def __init__(self, chat: Chat) -> None:
-        self._chat = chat
+    def __init__(self, chat: Chat, attach: Callable[[str], Attached] | None = None) -> None:
+        self._chat, self._attach = chat, attach or Attaching(chat)
         self._lock = threading.Lock()  # held while a request or a `stop` is written: never two at once
         self._running: Engine | None = None
         self._text = ""  # the last one that was read
@@ -64,7 +64,8 @@ class Typeahead:
             return
         try:
             conversation = self._chat.as_shown(engine.wait_loaded())
-            wanted = engine, beginning(self._continued(conversation), finished(message_to_be(text)))
+            message = self._attach(message_to_be(text)).content
+            wanted = engine, beginning(self._continued(conversation), finished_content(message))
         except (MinichatError, OSError):
             return
         if wanted == self._last or not wanted[1]:
@@ -120,19 +121,35 @@ class Typeahead:
 
 
 def message_to_be(text: str) -> str:
-    r'''The message that what stands in the prompt is becoming, with its files. Errors as of `attach`.
+    r'''The message that what stands in the prompt is becoming, without its files.
 
     >>> message_to_be('"""\none two'), message_to_be("one two")
     ('one two', 'one two')
     '''
-    return attach(message_of(f"{text}\n{QUOTES}" if is_open(text) else text), Path()).text
+    return message_of(f"{text}\n{QUOTES}" if is_open(text) else text)
+
+
+def finished_content(content: Content) -> Content:
+    """A message up to its last finished word, or a picture behind that.
+
+    >>> from minichat.template.messages import ImagePart
+    >>> finished_content((TextPart("What is"), ImagePart("a.png"), TextPart("and whe")))
+    (TextPart(text='What is'), ImagePart(source='a.png'), TextPart(text='and'))
+    """
+    if isinstance(content, str):
+        return finished(content)
+    *before, last = content
+    if not isinstance(last, TextPart):
+        return content
+    text = finished(last.text)
+    return (*before, TextPart(text)) if text else tuple(before)
 
 
 def finished(text: str) -> str:
     """A text up to its last finished word, without the blanks behind that.
 
     >>> finished("Hello wor"), finished("Hello world "), finished("これは空白のない長い文章です。それから")
-    ('Hello', 'Hello world', 'これは空白のない長い')
+    ('Hello', 'Hello world', 'これは空白のない長い文')
     """
     words = text.rsplit(None, 1)
     if not words or text[-1].isspace():
@@ -142,8 +159,8 @@ def finished(text: str) -> str:
     return words[0] if len(words) > 1 else ""
 
 
-def beginning(conversation: Conversation, text: str) -> list[Piece]:
-    """What the prompt begins with when a user's message is next that begins with `text`, whatever follows.
+def beginning(conversation: Conversation, content: Content) -> list[Piece]:
+    """What the prompt begins with when a user's message is next that begins with `content`, whatever follows.
 
     Two such messages are rendered; what their prompts have in common does not depend on the rest.
 
@@ -151,7 +168,7 @@ def beginning(conversation: Conversation, text: str) -> list[Piece]:
     >>> beginning(Conversation("v7-tekken"), "Hi")
     [Control(name='<s>'), Control(name='[INST]'), Text(text='Hi')]
     """
-    one, other = (_asked(conversation, text + end).pieces() for end in "ab")
+    one, other = (_asked(conversation, _longer(content, end)).pieces() for end in "ab")
     place = _shared(one, other)
     begun = one[:place]
     match one[place : place + 1], other[place : place + 1]:
@@ -165,5 +182,12 @@ def _shared(one: Sequence[object], other: Sequence[object]) -> int:
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _asked(conversation: Conversation, text: str) -> Conversation:
-    return replace(conversation, messages=[*conversation.messages, Message("user", text)])
+def _longer(content: Content, end: str) -> Content:
+    if isinstance(content, str):
+        return content + end
+    *before, last = content
+    return (*before, TextPart(last.text + end)) if isinstance(last, TextPart) else (*content, TextPart(end))
+
+
+def _asked(conversation: Conversation, content: Content) -> Conversation:
+    return replace(conversation, messages=[*conversation.messages, Message("user", content)])

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.keys import Keys
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _takes_keys(app: Application[Any]) -> bool:
 def stop_if_asked(keys: Input) -> None:
     """Makes a Ctrl-C among the keys that wait the signal that it was meant to be; the keys behind it are left.
 
-    Those before it are gone, as a terminal does it. The terminal must give keys, not lines (see `echo_off`). Where
+    Those before it are gone, as in a prompt. The terminal must give keys, not lines (see `echo_off`). Where
     `keys` is no terminal nobody has pressed them at a moment, and they are left as they are.
     """
     if not os.isatty(keys.fileno()):
@@ -70,6 +71,24 @@ def stop_if_asked(keys: Input) -> None:
     store_typeahead(keys, left)
     if len(left) < len(waiting):
         signal.raise_signal(signal.SIGINT)
+
+
+def are_waiting(keys: Input) -> bool:
+    """Whether keys that a person pressed wait for the next prompt. They go on waiting."""
+    waiting = get_typeahead(keys)
+    while more := keys.read_keys():
+        waiting += more
+    store_typeahead(keys, waiting)
+    return any(key.key is not Keys.CPRResponse for key in waiting)  # which is an answer of the terminal
+
+
+def type_ahead(keys: Input, typed: bytes) -> None:
+    """Gives the next prompt what was typed and read by somebody else, behind what waits for it already."""
+    pressed = get_typeahead(keys)
+    parser = Vt100Parser(pressed.append)
+    parser.feed(typed.decode("utf-8", "surrogateescape"))
+    parser.flush()
+    store_typeahead(keys, pressed)
 
 
 def after_ctrl_c(keys: list[KeyPress]) -> list[KeyPress]:

@@ -65,7 +65,8 @@ def main() -> None:
             print("\na slow model that says a text by heart, on a pseudo-terminal")
             typeahead.measure(folder, 1 if chosen.quick else 3)
         if "survival" in parts:
-            survival.measure(folder, *((100, 10) if chosen.quick else (survival.FILES, survival.SIGNALS)))
+            sizes = (survival.FILES, survival.SIGNALS, survival.PROJECTORS)
+            survival.measure(folder, *((100, 10, 50) if chosen.quick else sizes))
     if "reading" in parts:
         reading.measure(reading.TOKENS // 10 if chosen.quick else reading.TOKENS)
 

@@ -10,6 +10,7 @@ Last, what the model does say: its likeliest tokens, one by one, and again with 
 thread, where llama.cpp computes the same bits either way.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -33,6 +34,9 @@ def measure(model: Path, rounds: int) -> None:
 
 
 def main(model: str, rounds: str) -> None:
+    from minichat.engine.starting import SPIN_COUNT
+
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # as in a chat
     with _Rig(Path(model)) as rig:
         for cases, wanted in ((REPEATING, "1.3 or more"), (FREE, "0.97 or more")):
             for case in cases:
@@ -58,12 +62,13 @@ class _Rig:
         from minichat import tokenizer
         from minichat.engine import sampler
         from minichat.engine.llama import Llama
-        from minichat.engine.speculation import Speculation
+        from minichat.engine.speculation import Speculation, largest_batch
         from minichat.engine.types import LoadOptions, Sampling
 
         self._llama = Llama(model, LoadOptions(ctx=2048, threads=threads, device="cpu"))
         self._tokenizer = tokenizer.load(read_header(model), self._llama.sentencepiece, self._llama.token_bytes, False)
-        self._speculation = Speculation(self._llama.ends, clock=time.perf_counter)
+        self._exact, most = (largest_batch(False, self._llama.repacks, repeatable) for repeatable in (True, False))
+        self._speculation = Speculation(self._llama.ends, most=most, clock=time.perf_counter)
         self._kept = ExitStack()
         chain = self._kept.enter_context
         self._samplers: Any = chain(sampler.chain(Sampling(0.7, 40, 0.95, 0.05, 1)))
@@ -100,7 +105,7 @@ class _Rig:
             return self._llama.sample(self._greedy, at)
 
         plain = self._generate(case, draw, GREEDY_TOKENS, None).tokens
-        done = self._generate(case, draw, GREEDY_TOKENS, _told(len(self._prompt(case)), plain))
+        done = self._generate(case, draw, GREEDY_TOKENS, _told(len(self._prompt(case)), plain, self._exact))
         return sum(a == b for a, b in zip(plain, done.tokens, strict=True)), done.stats.drafted
 
     def _generate(self, case: Case, draw: Any, longest: int | None, speculation: Any) -> Any:
@@ -123,15 +128,15 @@ class _Rig:
         return self._tokenizer.encode([Text(text)])
 
 
-def _told(prompt: int, answer: Sequence[int]) -> Any:
+def _told(prompt: int, answer: Sequence[int], most: int) -> Any:
     """Guesses for a known answer behind so many tokens of a prompt, now and then a wrong one."""
-    from minichat.engine.speculation import EXACT, Speculation
+    from minichat.engine.speculation import Speculation
 
     class Told(Speculation):
         def guess(self, room: int) -> list[int]:
             super().guess(0)
             at = len(self._text) - prompt
-            known = islice(enumerate(answer), at, at + min(room, EXACT - 1))
+            known = islice(enumerate(answer), at, at + min(room, most - 1))
             guessed = [token if n % _WRONG_EVERY else (token + 1) % 1000 + 1000 for n, token in known]
             self.drafted += len(guessed)
             self._guessed = list(guessed)

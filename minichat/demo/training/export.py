@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from .model import Demo, Shape
 from .tokens import BOS, EOS, N_SPECIAL
@@ -36,31 +37,45 @@ def hf_name(name: str) -> str:
     return f"model.layers.{layer}.{PARTS[part]}.weight"
 
 
+def text_config(s: Shape) -> dict[str, object]:
+    """What config.json says of a text model of this shape, alone or as a part of one that sees."""
+    return {
+        "model_type": "mistral", "vocab_size": s.vocab, "hidden_size": s.dim, "intermediate_size": s.hidden,
+        "num_hidden_layers": s.layers, "num_attention_heads": s.heads, "num_key_value_heads": s.kv_heads,
+        "head_dim": s.head_dim, "hidden_act": "silu", "rms_norm_eps": s.norm_eps, "rope_theta": s.rope_theta,
+        "max_position_embeddings": CONTEXT, "sliding_window": None, "bos_token_id": BOS, "eos_token_id": EOS,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+
+
 def config(s: Shape) -> dict[str, object]:
     return {
-        "architectures": ["MistralForCausalLM"], "model_type": "mistral", "vocab_size": s.vocab, "hidden_size": s.dim,
-        "intermediate_size": s.hidden, "num_hidden_layers": s.layers, "num_attention_heads": s.heads,
-        "num_key_value_heads": s.kv_heads, "head_dim": s.head_dim, "hidden_act": "silu", "rms_norm_eps": s.norm_eps,
-        "rope_theta": s.rope_theta, "max_position_embeddings": CONTEXT, "sliding_window": None, "bos_token_id": BOS,
-        "eos_token_id": EOS, "tie_word_embeddings": False, "attention_dropout": 0.0, "initializer_range": 0.02,
+        "architectures": ["MistralForCausalLM"], **text_config(s), "attention_dropout": 0.0, "initializer_range": 0.02,
         "use_cache": True, "torch_dtype": "bfloat16",
     }  # fmt: skip
+
+
+def write(folder: Path, weights: dict[str, Tensor], files: dict[str, object], tekken: Path, text: str = "") -> None:
+    """Writes the weights, the vocabulary, generation_config.json and more files of JSON, by their names.
+
+    text: what the names of the text model's tensors begin with.
+    """
+    # Mistral's own models have a head of their own, so the shared matrix is written twice.
+    weights[f"{text}lm_head.weight"] = weights[f"{text}model.embed_tokens.weight"].clone()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
+    generation = {"bos_token_id": BOS, "eos_token_id": EOS, "do_sample": False}
+    for name, content in {"generation_config": generation, **files}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    shutil.copy(tekken, folder / "tekken.json")
 
 
 def export(checkpoint: Path, tekken: Path, folder: Path) -> Demo:
     """Writes config.json, generation_config.json, model.safetensors (bfloat16) and tekken.json; -> what was written."""
     state = torch.load(checkpoint, weights_only=True)
-    shape = Shape(**state["shape"])
     weights = {hf_name(name): w.bfloat16().contiguous() for name, w in state["net"].items()}
-    # Mistral's own models have a head of their own, so the shared matrix is written twice.
-    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)
-    generation = {"bos_token_id": BOS, "eos_token_id": EOS, "do_sample": False}
-    for name, content in (("config.json", config(shape)), ("generation_config.json", generation)):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    shutil.copy(tekken, folder / "tekken.json")
+    write(folder, weights, {"config": config(Shape(**state["shape"]))}, tekken)
     return load_export(folder)
 
 

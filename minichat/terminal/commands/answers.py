@@ -9,6 +9,7 @@ from minichat.conversation import Turn
 from minichat.terminal.commands.command import Command
 from minichat.terminal.output import say
 from minichat.terminal.sanitize import clean_line
+from minichat.worded import worded
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,20 +52,27 @@ def _retry(chat: Chat, argument: str) -> bool:  # noqa: ARG001
 
 def _edit(chat: Chat, argument: str) -> bool:
     from minichat.attachments import detached
+    from minichat.terminal.attaching import changed_files, look_of
 
     turn = turn_of(chat, argument)
     later = len(chat.conversation.turns()) - turn.number
-    chat.draft, chat.editing = detached(chat.conversation.messages[turn.start].text, Path()), turn.number
+    message = chat.conversation.messages[turn.start]
+    chat.draft, chat.editing = detached(message.content, Path(), look_of(chat)), turn.number
     behind = f", and what followed it ({later} turn{'s' * (later > 1)})" if later else ""
     say(f"(sent, this takes the place of turn {turn.number}{behind}; Ctrl-C leaves it as it is)", "dim")
+    if changed := changed_files(chat, message.content, chat.draft):
+        are, they = ("have", "they are") if len(changed) > 1 else ("has", "it is")
+        say(f"({', '.join(changed)} {are} changed: {they} read anew)", "dim")
     return False
 
 
 def _undo(chat: Chat, argument: str) -> bool:  # noqa: ARG001
+    from minichat.terminal.fitting import count_anew
+
     turn = turn_of(chat, "")
-    question = chat.conversation.messages[turn.start].text
+    question = worded(chat.conversation.messages[turn.start].content)
     chat.conversation.drop(turn.number, turn.number)
-    chat.used = None
+    count_anew(chat)
     say(f"(undone: {excerpt(question)})", "dim")
     return False
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from minichat.terminal.commands.answers import excerpt, turn_numbers, turn_of
 from minichat.terminal.commands.command import Command
 from minichat.terminal.output import say
+from minichat.worded import worded
 from quant.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def _context(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     counts = [turn_tokens(chat, turn) for turn in turns]
     goes = turns_to_drop(chat, answer_room(chat, info), info.ctx) if total > info.ctx * 3 // 4 else 0
     rows = [
-        [str(turn.number), f"{count:,}", excerpt(chat.conversation.messages[turn.start].text, 40)]
+        [str(turn.number), f"{count:,}", excerpt(worded(chat.conversation.messages[turn.start].content), 40)]
         + (["would be dropped first"] if turn.number <= goes else [""])
         for turn, count in zip(turns, counts, strict=True)
     ]
@@ -38,12 +39,14 @@ def _context(chat: Chat, argument: str) -> bool:  # noqa: ARG001
 
 
 def _drop(chat: Chat, argument: str) -> bool:
+    from minichat.terminal.fitting import count_anew
+
     if not argument:
         raise UsageError("/drop N: which turn? /context lists them")
     turn = turn_of(chat, argument)
-    question = chat.conversation.messages[turn.start].text
+    question = worded(chat.conversation.messages[turn.start].content)
     chat.conversation.drop(turn.number, turn.number)
-    chat.used = None
+    count_anew(chat)
     say(f"(dropped turn {turn.number}: {excerpt(question)})", "dim")
     return False
 
@@ -96,7 +99,7 @@ def _clear(chat: Chat, argument: str) -> bool:  # noqa: ARG001
     else:
         say("the conversation starts afresh", "dim")
     chat.conversation.clear()
-    chat.stats, chat.used, chat.last_prompt = None, None, []
+    chat.stats, chat.used, chat.last_prompt, chat.unsent = None, None, [], None
     return False
 
 

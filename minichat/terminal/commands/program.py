@@ -18,7 +18,7 @@ _KEYS = (
     ("Alt-Enter, Ctrl-J", 'a new line in it; """ opens and closes a block of lines'),
     ("Ctrl-X Ctrl-E", "write it in $EDITOR"),
     ("Ctrl-R", "search what was typed before"),
-    ("@path", "attach a text file"),
+    ("@path", "attach a text file, or a picture"),
     ("Ctrl-C", "stop the answer; clear the message"),
     ("Ctrl-D", "leave"),
 )
@@ -26,7 +26,7 @@ _PLAIN_KEYS = (
     ("Enter", "send the message"),
     ('"""', "begins and ends a message of several lines"),
     ("Up, Ctrl-R", "what was typed before"),
-    ("@path", "attach a text file"),
+    ("@path", "attach a text file, or a picture"),
     ("Ctrl-C", "stop the answer; give up the message"),
     ("Ctrl-D", "leave"),
 )

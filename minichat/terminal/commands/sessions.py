@@ -66,7 +66,8 @@ def _export(chat: Chat, argument: str) -> bool:
     if path.exists() and not says_yes(f"{path} exists: write over it?"):
         say("nothing was written", "dim")
         return False
-    write_file(path, conversation.messages, conversation.system, title_of("", conversation.messages))
+    picture = chat.sight.album().content if chat.sight is not None else None
+    write_file(path, conversation.messages, conversation.system, title_of("", conversation.messages), picture)
     say(f"wrote {path}", "dim")
     return False
 

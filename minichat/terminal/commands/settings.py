@@ -184,15 +184,15 @@ def _formats(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
 def model_names(chat: Chat, typed: str) -> Iterable[str]:  # noqa: ARG001
     """Models that are here, then those that could be fetched; none where they cannot be told."""
     from minichat.catalog import load_catalog
-    from minichat.manifest import DEMO
+    from minichat.demos import demos
     from minichat.store import Store
 
     try:
         here = [manifest.full_name for manifest in Store.default().models()]
         known = [name for entry in load_catalog().entries for name in (entry.family, entry.short_name)]
     except (MinichatError, OSError):
-        return _starting(typed, [DEMO])
-    return _starting(typed, dict.fromkeys([*here, DEMO, *known]))
+        return _starting(typed, demos())
+    return _starting(typed, dict.fromkeys([*here, *demos(), *known]))
 
 
 def _starting(typed: str, words: Iterable[str]) -> list[str]:
