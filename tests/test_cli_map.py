@@ -446,7 +446,7 @@ def test_ctrl_c_leaves_what_is_answered(small_gguf: Path) -> None:
         process.send_signal(signal.SIGINT)
         begin = time.monotonic()
         rest, said = process.communicate(timeout=30)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 10
         assert json.loads(first)["line"] == 1
         assert (process.returncode, rest, said) == (130, b"", b"")
 

@@ -164,7 +164,7 @@ def test_ctrl_c_while_the_prompt_is_read(small_gguf: Path, tmp_path: Path) -> No
         process.send_signal(signal.SIGINT)
         begin = time.monotonic()
         out, said = process.communicate(timeout=30)
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < 5
         assert (process.returncode, said) == (130, b"")
         assert out.count(b"\n") <= 1
 

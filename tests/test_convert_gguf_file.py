@@ -109,12 +109,12 @@ HOSTILE: dict[str, tuple[bytes, dict[str, int], str]] = {
 def test_hostile_headers_are_refused(tmp_path: Path, case: str) -> None:
     body, counts, message = HOSTILE[case]
     path = header_with(tmp_path, body, **counts)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(GgufError, match=message) as caught:
         read_header(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("content", [b"", b"GG", b"GGUF", b"PK\x03\x04" + bytes(99), b"GGUF" + bytes(47), b"\n" * 51])
@@ -150,7 +150,7 @@ def test_mutations_are_read_or_refused_in_bounded_time(tmp_path: Path) -> None:
     content = whole.read_bytes()
     header_bytes = read_header(whole).data_offset
     rng = random.Random(5)
-    start, refused = time.perf_counter(), 0
+    start, refused = time.process_time(), 0
     for _ in range(400):
         bad = bytearray(content)
         for _ in range(rng.randint(1, 4)):
@@ -163,7 +163,7 @@ def test_mutations_are_read_or_refused_in_bounded_time(tmp_path: Path) -> None:
             assert "\n" not in str(error)
             refused += 1
     assert refused > 200
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def check_sound(header: Any, size: int) -> None:
@@ -232,7 +232,7 @@ def test_a_file_that_ends_in_its_header_is_not_taken_for_one_that_goes_on() -> N
 def test_hostile_heads_are_refused_or_cut(tmp_path: Path, case: str) -> None:
     body, counts, message = HOSTILE[case]
     head = header_with(tmp_path, body, **counts).read_bytes()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         found = leading(head)
     except GgufError as error:
@@ -240,11 +240,11 @@ def test_hostile_heads_are_refused_or_cut(tmp_path: Path, case: str) -> None:
     else:  # as far as one can see, it goes on; or what is wrong is not asked for here
         assert message in ("cut short", "alignment", "alignment is 0")
         assert len(found.metadata) <= 1
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_mutated_heads_do_no_harm() -> None:
-    rng, refused, start = random.Random(7), 0, time.perf_counter()
+    rng, refused, start = random.Random(7), 0, time.process_time()
     for _ in range(3000):
         bad = bytearray(LEADING[: rng.randrange(24, SHOWN)])
         for _ in range(rng.randint(1, 4)):
@@ -259,4 +259,4 @@ def test_mutated_heads_do_no_harm() -> None:
             assert len(found.metadata) <= len(KEYS) + 20
             assert all(0 <= n <= 8 << 20 for n in found.lengths.values())
     assert 500 < refused < 2900
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

@@ -228,9 +228,9 @@ def test_what_templates_look_for_stays() -> None:
 
 def test_a_million_brackets_take_less_than_a_second() -> None:
     code = "if (a<b && c[i]>>d) { e<|f = '<|im_end|>'; }\n" * 25_000
-    begin = time.perf_counter()
+    begin = time.process_time()
     pieces = chatml(Message("user", code))
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert written(pieces) == f"<|im_start|>user\n{code.strip()}<|im_end|>\n<|im_start|>assistant\n"
 
 

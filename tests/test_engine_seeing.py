@@ -204,11 +204,11 @@ def test_a_stop_does_not_wait_for_a_large_picture(small: Seeing, tmp_path: Path)
             begin = time.monotonic()
             engine.stop()
             last = done(events)
-            assert time.monotonic() - begin < 1
+            assert time.monotonic() - begin < 3
             assert last.stats.pictures == 0
         answer = done(engine.generate([Tokens((1, 3, 1050, 4))], GREEDY, max_tokens=2))
         assert len(answer.tokens) == 2
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 5
 
 
 def test_a_text_chat_never_loads_the_projector(small: Seeing, tmp_path: Path) -> None:

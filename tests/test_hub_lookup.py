@@ -139,7 +139,7 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "cannot be reached" in refused(NetworkError, "org/model")
         with pytest.raises(NetworkError, match="cannot be reached"):
             search("model")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 def test_answers_that_are_no_listing_of_a_hub(hub: HubServer) -> None:

@@ -196,7 +196,7 @@ def test_a_terminal_that_says_nothing_costs_half_a_second_at_most(monkeypatch: p
         begin = time.monotonic()
         os.write(person, b"typed")
         assert asking.graphics() == (None, b"typed")
-        assert 0.4 < time.monotonic() - begin < 2
+        assert 0.4 < time.monotonic() - begin < 10
         assert asking.graphics() == (None, b"")
 
 
