@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from minichat import formats
@@ -22,7 +23,7 @@ from quant.errors import ContextError, EngineDiedError, EngineError, MinichatErr
 if TYPE_CHECKING:
     from minichat.conversation import Conversation
     from minichat.engine.client import Answer, Engine
-    from minichat.engine.types import Sampling
+    from minichat.engine.types import Event, Sampling
     from minichat.reply import Heard, Stream
     from minichat.template.messages import Message
     from minichat.tools.rounds import Supply
@@ -98,6 +99,7 @@ def _rounds(engine: Engine, conversation: Conversation, question: Question, hear
 def _texts(engine: Engine, events: Answer, heard: Heard) -> Generator[str, None, Done]:
     """The text among the events; their Done in the end. Whoever leaves before has the answer stopped."""
     heard.done = None
+    event: Event | None = None
     if heard.is_stopping:
         engine.stop()
     try:
@@ -112,6 +114,6 @@ def _texts(engine: Engine, events: Answer, heard: Heard) -> Generator[str, None,
     except (GeneratorExit, KeyboardInterrupt):
         engine.stop()
         with suppress(MinichatError):
-            heard.done = next((event for event in events if isinstance(event, Done)), None)
+            heard.done = next((event for event in chain((event,), events) if isinstance(event, Done)), None)
         raise
     raise EngineError("the engine ended an answer without saying so: ask again")

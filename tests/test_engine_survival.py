@@ -175,7 +175,7 @@ class Loose(Engine):
 
     def say(self, *lines: bytes) -> None:
         for line in lines:
-            self._lines.put(line)
+            self._put(line)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_what_is_no_event_is_an_error_of_the_engine(loose: Loose, line: bytes) -
     loose._open = 2
     loose.say(line)
     with pytest.raises(EngineError, match="carried") as caught:
-        next(client.Answer(client._Lines(loose, 2)))
+        next(client.Answer(loose, 2))
     assert "\n" not in str(caught.value)
 
 

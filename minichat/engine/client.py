@@ -13,12 +13,13 @@ import queue
 import select
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from minichat.engine import protocol, starting
 from minichat.engine.ending import describe_end, memory_kills
@@ -33,7 +34,10 @@ from quant.errors import EngineDiedError, EngineError, MinichatError
 if TYPE_CHECKING:
     from minichat.pictures.album import Picture
 
+T = TypeVar("T")
+
 _CLOSE_S = 2.0
+_LAST = ("done", "error")
 
 
 class Engine:
@@ -54,12 +58,14 @@ class Engine:
         self._path = path
         if self._process.stdin is not None:
             os.set_blocking(self._process.stdin.fileno(), False)
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._lines: deque[bytes] = deque()  # what has come, the last one b"" at its end
+        self._came: queue.SimpleQueue[None] = queue.SimpleQueue()  # for who waits: look again
         threading.Thread(target=self._read, daemon=True).start()
         self._last_id = 0
         self._open = 0  # the request whose last line has not come yet
         self._is_ahead = False  # that one only reads ahead
         self._writing = self._stop_waits = False
+        self._unsent = b""  # the rest of a line, if its writing was interrupted
         self._state: Path | None = None  # what the next prompt may begin with
         self._info: ModelInfo | None = None
         self._failure: MinichatError | None = None
@@ -82,7 +88,7 @@ class Engine:
 
     def is_loaded(self) -> bool:
         """Whether the model is there, as far as the process has told by now. Never waits, and never raises."""
-        while self._info is None and self._failure is None and self._open and not self._lines.empty():
+        while self._info is None and self._failure is None and self._open and self._lines:
             self._hear_of_loading(None)
         return self._info is not None
 
@@ -102,7 +108,7 @@ class Engine:
         model cannot go on with, and EngineError if the process died.
         """
         limits = {"max_tokens": max_tokens, "room": room, "grammar": grammar, **self._offered()}
-        return Answer(_Lines(self, self._ask("generate", pieces, sampling=asdict(sampling or Sampling()), **limits)))
+        return Answer(self, self._ask("generate", pieces, sampling=asdict(sampling or Sampling()), **limits))
 
     def prefill(self, pieces: Sequence[Piece], *, ahead: bool = False) -> Answer:
         """Decodes a prompt into the KV cache without answering it; its Done carries no tokens.
@@ -110,7 +116,7 @@ class Engine:
         ahead: the text at its end is still being typed. It is decoded in short batches, and is nothing to keep; what
         the next `generate` finds under way it lets come to its end, for it is a part of that prompt.
         """
-        answer = Answer(_Lines(self, self._ask("prefill", pieces, ahead=ahead, **self._offered())))
+        answer = Answer(self, self._ask("prefill", pieces, ahead=ahead, **self._offered()))
         self._is_ahead = ahead
         return answer
 
@@ -196,16 +202,23 @@ class Engine:
         self.close()
 
     def _hear_of_loading(self, on_progress: Callable[[float], None] | None) -> None:
-        """Takes in the next line about the model, `load` being the request that is open."""
+        """Takes in the next line about the model, `load` being the request that is open.
+
+        A KeyboardInterrupt may fall anywhere: the line is taken off last.
+        """
         try:
-            line = next(_Lines(self, self._open))
+            line = protocol.decode(self._receive())
+            if line.get("event") == "progress" and on_progress is not None:
+                on_progress(line.get("fraction", 0.0))
+            elif line.get("event") == "done":
+                self._info = protocol.info_from(line)
+            elif line.get("event") == "error":
+                raise protocol.error_from(line)
         except MinichatError as error:
             self._failure = self._reason_of(error)
-            return
-        if line.get("event") == "progress" and on_progress is not None:
-            on_progress(line.get("fraction", 0.0))
-        elif line.get("event") == "done":
-            self._info = protocol.info_from(line)
+        if self._info is not None or self._failure is not None:
+            self._open = 0
+        self._drop()
 
     def _take_ctx(self, line: protocol.Line) -> None:
         """The context may have become shorter than it was to be: memory did not let it grow."""
@@ -240,7 +253,7 @@ class Engine:
         return {"state": os.fspath(path)} if path is not None else {}
 
     def _result(self, request: int) -> protocol.Line:
-        *_, last = _Lines(self, request)
+        *_, last = _Lines(self, request, lambda line: line)
         return last
 
     # The pipes.
@@ -254,7 +267,7 @@ class Engine:
         return self._last_id
 
     def _write(self, line: protocol.Line) -> None:
-        rest = memoryview(protocol.encode(line))
+        rest = memoryview(self._unsent + protocol.encode(line))
         self._writing = True
         try:
             while rest and self._process.stdin is not None:
@@ -265,6 +278,7 @@ class Engine:
         except (OSError, ValueError):
             pass  # the process is gone: whoever reads its answer is told why
         finally:
+            self._unsent = bytes(rest)  # after a KeyboardInterrupt; else a new line would begin within this one
             self._writing = False
         if self._stop_waits:
             self._stop_waits = False
@@ -280,9 +294,12 @@ class Engine:
         if problem is not None:
             self._stuck = problem
             self._process.kill()
-        elif self._pulse.silent >= PING_AFTER and self._process.stdin is not None and not self._writing:
+        elif self._pulse.silent >= PING_AFTER and self._process.stdin is not None and self._may_ping():
             with suppress(OSError, ValueError):
                 self._process.stdin.write(protocol.PING)  # all of it or, into a full pipe, nothing
+
+    def _may_ping(self) -> bool:
+        return not self._writing and not self._unsent
 
     def _read(self) -> None:
         """Runs in a thread: the process's lines into the queue, then b"" for their end."""
@@ -294,10 +311,10 @@ class Engine:
                     for line in stream:
                         self._pulse.heard()
                         if line.endswith(b"\n") and line != protocol.PONG:  # else it died in the middle of it
-                            self._lines.put(line)
+                            self._put(line)
                             is_loading = is_loading and not self._ends_loading(line)
         finally:
-            self._lines.put(b"")
+            self._put(b"")
             if self.on_end is not None:
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_CLOSE_S)  # its pipes close before it is gone
@@ -315,17 +332,28 @@ class Engine:
             self.on_end()
         return self.failure is not None or line.get("event") == "done"
 
-    def _receive(self) -> protocol.Line:
-        while True:
-            try:
-                raw = self._lines.get(timeout=TICK_S)
-                break
-            except queue.Empty:
-                self._tick()
-        if not raw:
-            self._lines.put(raw)  # for the next one who asks
+    def _put(self, raw: bytes) -> None:
+        self._lines.append(raw)
+        self._came.put(None)
+
+    def _receive(self) -> bytes:
+        """The next line, which stays the next one until it is dropped. Raises EngineDiedError behind the last."""
+        while not self._lines:
+            self._wait()
+        if not self._lines[0]:
             raise self._death()
-        return protocol.decode(raw)
+        return self._lines[0]
+
+    def _wait(self) -> None:
+        try:
+            self._came.get(timeout=TICK_S)
+        except queue.Empty:
+            self._tick()
+
+    def _drop(self) -> None:
+        """Takes the next line off; not the end, which stays for the next one who asks."""
+        if self._lines and self._lines[0]:
+            self._lines.popleft()
 
     def _death(self) -> EngineDiedError:
         if self._diagnostics.closed:
@@ -341,48 +369,63 @@ class Engine:
             return EngineDiedError("the engine died: it was closed")
 
 
-class _Lines:
-    """The lines about one request, up to its last. An interrupted wait may be taken up again."""
+class _Lines(Generic[T]):
+    """What the lines about one request say, up to its last.
 
-    def __init__(self, engine: Engine, request: int) -> None:
-        self._engine, self._request = engine, request
+    A KeyboardInterrupt may fall anywhere into `next()` and takes nothing away: a line is dropped by the next call, when
+    what it says has been given. Python looks for signals at calls and at the ends of loops, so none may stand between
+    noting that and the `return`.
+    """
 
-    def __iter__(self) -> Iterator[protocol.Line]:
+    def __init__(self, engine: Engine, request: int, value: Callable[[protocol.Line], T]) -> None:
+        self._engine, self._request, self._value = engine, request, value
+        self._given: bytes | None = None  # the line that was the last one to be given
+
+    def __iter__(self) -> Iterator[T]:
         return self
 
-    def __next__(self) -> protocol.Line:
-        while self._engine._open == self._request:
-            line = self._engine._receive()
-            if line.get("id") != self._request:
-                continue  # the end of an answer that was given up
-            if line.get("event") in ("done", "error"):
-                self._engine._open = 0
-                self._engine._take_ctx(line)
-            if line.get("event") == "error":
-                raise protocol.error_from(line)
-            return line
+    def __next__(self) -> T:
+        engine = self._engine
+        while engine._open == self._request:
+            raw = engine._receive()
+            if raw is self._given:
+                engine._drop()
+                self._given = None
+                continue
+            kind = None
+            try:
+                line = protocol.decode(raw)
+                if line.get("id") != self._request:  # the end of an answer that was given up
+                    engine._drop()
+                    continue
+                kind = line.get("event")
+                if kind in _LAST:
+                    engine._take_ctx(line)
+                if kind == "error":
+                    raise protocol.error_from(line)
+                value = self._value(line)
+            except MinichatError:
+                if kind in _LAST:
+                    engine._open = 0
+                engine._drop()
+                raise
+            self._given = raw
+            if kind == "done":
+                engine._open = 0
+            return value
         raise StopIteration
 
     def is_here(self) -> bool:
-        return self._engine._open != self._request or not self._engine._lines.empty()
+        """Whether the next one, or the end, can be had without waiting."""
+        lines = self._engine._lines
+        return self._engine._open != self._request or len(lines) > (self._given is not None and lines[0] is self._given)
 
 
-class Answer:
+class Answer(_Lines[Event]):
     """The events of one answer: Prefill and Chunk as they come, one Done at the end.
 
     A KeyboardInterrupt that falls into `next()` loses nothing: call `Engine.stop()` and go on to the Done.
     """
 
-    def __init__(self, lines: _Lines) -> None:
-        self._lines = lines
-
-    def __iter__(self) -> Iterator[Event]:
-        return self
-
-    def __next__(self) -> Event:
-        line = next(self._lines)
-        return protocol.event_from(line)
-
-    def is_here(self) -> bool:
-        """Whether the next event, or the end, can be had without waiting."""
-        return self._lines.is_here()
+    def __init__(self, engine: Engine, request: int) -> None:
+        super().__init__(engine, request, protocol.event_from)
