@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from minichat.engine import binding, devices, growth
 from minichat.engine.error_log import ErrorLog
 from minichat.engine.gallery import run_at
+from minichat.engine.resident import let_go
 from minichat.engine.reuse import Reuse
 from minichat.engine.types import LoadOptions
 from minichat.engine.watchdog import goes_on, watch
@@ -113,6 +114,8 @@ class Llama:
             model = c.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
             raise GgufError(f"{path}: llama.cpp cannot load this file: {self._log.reason}")
+        if self.repacks or self.gpu_layers:  # they have copies of what was mapped
+            let_go(path)
         return model
 
     def _open_context(self) -> None:

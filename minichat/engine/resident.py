@@ -7,6 +7,7 @@ the kernel tells of the task, and getrusage's peak. Elsewhere nothing is told.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from minichat.machine import available_bytes, budget_bytes
 
 _PROC_PIDTASKINFO, _TASK_INFO_BYTES = 4, 96  # of macOS's sys/proc_info.h; the resident size is the second uint64
+_MAPPED = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r--. \S+ \S+ \d+ +(/.*)$", re.MULTILINE)
 _LINE = re.compile(r"^(VmRSS|VmHWM|RssFile):\s*(\d+) kB$", re.MULTILINE)
 
 
@@ -41,6 +43,33 @@ def spare_bytes() -> int | None:
         return max(0, free - mapped_in(_status()))
     except OSError:
         return free
+
+
+def let_go(path: Path) -> None:
+    """Takes the pages of a mapped file out of this process, for those to come back that are used (Linux).
+
+    llama.cpp maps the whole file and reads it once. Of what it then rearranges for this CPU's kernels it has a copy,
+    and the pages behind that are never looked at again: for a model in q4_K_M, half the file. They would count as
+    weights that have to stay. What is needed again comes from the system's cache, without the disk.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        libc = ctypes.CDLL(None)
+        for begin, end in mapped_at(Path("/proc/self/maps").read_text(errors="replace"), os.path.realpath(path)):
+            libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
+    except (OSError, AttributeError):
+        pass
+
+
+def mapped_at(maps: str, path: str) -> list[tuple[int, int]]:
+    """Where a file is mapped to be read: addresses, from and to.
+
+    >>> lines = "7f00-7f80 r--s 00000000 fe:00 12 /a model.gguf\\n7f80-7f90 rw-p 00000000 00:00 0 \\n"
+    >>> mapped_at(lines, "/a model.gguf"), mapped_at(lines, "/model.gguf")
+    ([(32512, 32640)], [])
+    """
+    return [(int(begin, 16), int(end, 16)) for begin, end, mapped in _MAPPED.findall(maps) if mapped == path]
 
 
 def in_status(text: str) -> tuple[int, int]:
