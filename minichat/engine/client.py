@@ -267,8 +267,9 @@ class Engine:
         return self._last_id
 
     def _write(self, line: protocol.Line) -> None:
-        rest = memoryview(self._unsent + protocol.encode(line))
+        raw = protocol.encode(line)
         self._writing = True
+        rest = memoryview(self._unsent + raw)
         try:
             while rest and self._process.stdin is not None:
                 written = self._process.stdin.write(rest)
