@@ -43,6 +43,7 @@ class Plan:
 
     @property
     def outputs(self) -> list[Output]:
+        """The files that it makes, the text model first."""
         return [self.text] if self.projector is None else [self.text, self.projector]
 
     @property

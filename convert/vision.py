@@ -54,6 +54,7 @@ class VisionConfig:
 
     @property
     def head_dim(self) -> int:
+        """The width of one attention head."""
         return self.hidden // self.n_heads
 
 

@@ -68,7 +68,7 @@ def bring(images: Sequence[str], messages: str | None) -> Along:
     folder = None
     if messages is not None:
         said = parse_messages(read_text(messages))
-        folder = _file(messages).absolute().parent if messages != STDIN else Path.cwd()
+        folder = _file(messages).absolute().parent if messages != STDIN else Path()
         _look_at(said, folder)
     taken = "the picture" if STDIN in images else "the messages" if messages == STDIN else ""
     return Along(tuple(map(_given, images)), tuple(said), folder, taken, messages is not None)
@@ -147,7 +147,7 @@ def _given(file: str) -> Given:
         return Given(name, content)
     if not file:
         raise UsageError("--image: the name of the file is empty")
-    return Given(sources.name_of(file), sources.bytes_of(file, Path.cwd()))
+    return Given(sources.name_of(file), sources.bytes_of(file, Path()))
 
 
 def _look_at(messages: Sequence[Message], folder: Path) -> None:

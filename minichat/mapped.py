@@ -157,9 +157,9 @@ class MappedPictures(Mapped):
         return {"images": True, "prompt": self._prompt, "image-max-tokens": self._options.image_max_tokens}
 
     def place(self, line: Line) -> str:
-        from minichat.pictures.sources import name_of
+        from minichat.pictures.sources import on_one_line
 
-        return name_of(line.text or "")
+        return on_one_line(line.text or "")
 
     def shown(self, answer: str, line: Line) -> str:
         return f"{self.place(line)}\t{answer}"

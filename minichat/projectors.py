@@ -50,14 +50,18 @@ class Projector:
     quantization: str | None = None
 
     @property
+    def side_tokens(self) -> int:
+        """Tokens [IMG] of the longer side, at most: patches that are begun count, as in `minichat.pictures.size`."""
+        return -(-self.longest_side // (self.patch * self.merge))
+
+    @property
     def max_tokens(self) -> int:
         """Tokens of the largest picture, a row's end among them.
 
         >>> Projector("pixtral", 5120, 1540, 14, 2).max_tokens
         3080
         """
-        side = self.longest_side // (self.patch * self.merge)
-        return side * (side + 1)
+        return self.side_tokens * (self.side_tokens + 1)
 
 
 def is_projector_header(metadata: Mapping[str, Any]) -> bool:

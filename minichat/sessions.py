@@ -211,17 +211,29 @@ class Sessions:
         try:
             if handle is not None and not lock(handle):
                 raise UsageError(f"the session {name} is in use by another minichat: leave that chat first")
-            pictures = self._pictures_in(path)
+            pictures, written_s = self._pictures_in(path), path.stat().st_mtime
             path.unlink()
             self.warm.forget(path.name.removesuffix(SUFFIX))
             with contextlib.suppress(OSError):  # of another session: that may name them
-                self.pictures.remove(pictures - self.pictures_named() if pictures else ())
+                self.pictures.remove(self._unneeded(pictures, written_s))
         except OSError as error:
             raise StorageError(f"{path} cannot be removed: {error.strerror or error}") from error
         finally:
             if handle is not None:
                 os.close(handle)
         return path.name.removesuffix(SUFFIX)
+
+    def _unneeded(self, pictures: set[str], written_s: float) -> set[str]:
+        """Of the pictures of a session that is gone, those that no other has, nor one that is about to be written.
+
+        written_s: when the session itself was, since 1970: a picture that was kept later is another one's, too.
+        """
+        if not pictures:
+            return set()
+        later = {
+            picture.digest for picture in self.pictures.all() if picture.is_young and picture.changed_s > written_s
+        }
+        return pictures - later - self.pictures_named()
 
     def _pictures_in(self, path: Path) -> set[str]:
         from minichat.pictures.keeping import named_in

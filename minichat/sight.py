@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,17 +158,18 @@ def _pulled_as(model: Model) -> str | None:
 
 def limits_for(model: Model, max_tokens: int | None = None) -> Limits:
     """How large a model is shown pictures. Raises as `check_sees`, and GgufError for a projector that is damaged."""
+    from minichat.engine.types import stamp_of
     from minichat.pictures.size import Limits
     from minichat.projectors import for_pictures
 
     path = check_sees(model)
     with for_pictures(model.name):
-        longest, patch = _size(path)
+        longest, patch = _size(path, stamp_of(path))
     return Limits(longest, patch, max_tokens)
 
 
-@cache
-def _size(projector: Path) -> tuple[int, int]:
+@lru_cache(maxsize=8)
+def _size(projector: Path, stamp: str) -> tuple[int, int]:  # noqa: ARG001 - of the file as it is now
     """The longest side, and the side of the square that is one token, in pixels."""
     from minichat.projectors import read_projector
 

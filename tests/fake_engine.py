@@ -116,6 +116,9 @@ class FakeEngine:
         stats = Stats(len(pieces), 0, len(tokens), 0.1, 0.1, 0.5, len(pieces) + len(tokens), seed)
         yield Done(reason, text, tokens, stats, _spans(said))
 
+    def with_pictures(self, pieces: Sequence[Piece]) -> list[Piece]:
+        return list(pieces)
+
     def prefill(self, pieces: Sequence[Piece], *, ahead: bool = False) -> FakeReading:
         self.read_ahead += [list(pieces)] if ahead else []
         return FakeReading([Done("length", "", (), Stats(len(pieces), 0, 0, 0.1, 0.1, 0.0, len(pieces)))])

@@ -119,6 +119,15 @@ def test_fewer_tokens_for_a_picture(run: Run, seeing_gguf: Path, home: Path) -> 
     assert told["images"][0]["tokens"] == 6
 
 
+def test_map_writes_whole_names(seeing_gguf: Path, folder: Path) -> None:
+    names = [f"{first}{'a' * 90}.png" for first in ("x", "y\t\x1b[31m")]
+    for name in names:
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    done = minichat("map", seeing_gguf, "What?", "--images", *names, *OPTIONS[:-1])
+    shown = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert shown == [names[0], f"y\ufffd\ufffd[31m{'a' * 90}.png"]
+
+
 def test_render_shows_the_tokens_of_pictures(run: Run, seeing_gguf: Path, folder: Path) -> None:
     message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "../b.webp"}}]}
     (folder / "talks").mkdir()

@@ -17,8 +17,10 @@ from convert.gguf_file import read_header
 from convert.gguf_keys import ARRAY, BOOL, F32, I32, STRING, U32
 from minichat.engine.client import Engine
 from minichat.engine.eyesight import SoundProjector, read_sound_projector
-from minichat.engine.types import LoadOptions, Sampling
+from minichat.engine.types import Done, LoadOptions, Sampling
+from minichat.pictures.size import Limits, grid
 from minichat.projectors import Projector
+from minichat.template.pieces import Tokens
 from quant.errors import DataError, EngineDiedError, GgufError, MinichatError
 
 SEEDS = 60
@@ -122,6 +124,24 @@ def test_what_others_write_besides_is_let_through(small: Seeing, tmp_path: Path)
     path = tmp_path / "mmproj.gguf"
     path.write_bytes(parts.pack())
     assert read_sound_projector(path, read_header(small.model).metadata, "the model").patch == 28
+
+
+def test_a_longest_side_that_is_no_whole_number_of_tokens(small: Seeing, tmp_path: Path) -> None:
+    """Patches that are begun count, as for mistral-common: of 150 pixels six, which have 168."""
+    parts = Parts.of(small.projector.read_bytes())
+    key(f"{_OF}image_size", 150)(parts)
+    path = tmp_path / "mmproj.gguf"
+    path.write_bytes(parts.pack())
+    found = grid(4000, 3000, Limits(150, small.patch))
+    assert (found.columns, found.rows) == (6, 4)
+    with Engine(small.model, LoadOptions(ctx=128, projector=str(path), threads=1)) as engine:
+        assert engine.wait_loaded().picture_tokens == 42
+        large, larger = (seeing.noise(tmp_path / f"{n}.ppm", n, 4, patch=small.patch) for n in (6, 7))
+        *_, done = engine.prefill([Tokens((1, 3)), large])
+        assert isinstance(done, Done)
+        assert done.stats.prompt_tokens == 2 + 28
+        with pytest.raises(DataError, match="has 196 x 112 pixels; the model takes 150"):
+            list(engine.prefill([Tokens((1, 3)), larger]))
 
 
 def test_the_memory_that_a_picture_takes_is_what_libmtmd_logs() -> None:

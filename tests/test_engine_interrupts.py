@@ -24,8 +24,8 @@ from fake_engine import INFO
 from minichat.engine import client, protocol, starting
 from minichat.engine.client import Engine
 from minichat.engine.types import Chunk, Done, Event, Stats
-from minichat.template.pieces import Text, to_json
-from quant.errors import EngineDiedError, GgufError
+from minichat.template.pieces import Image, Text, to_json
+from quant.errors import DataError, EngineDiedError, GgufError
 
 LOADING = [{"id": 1, "event": "progress", "fraction": part / 4} for part in range(4)]
 LOADED = {"id": 1, "event": "done", "info": asdict(INFO)}
@@ -172,6 +172,23 @@ def test_no_event_of_an_answer_is_lost_or_there_twice() -> None:
         if is_last:
             break
     assert place > 30
+
+
+def test_a_picture_that_is_gone_takes_no_saved_state_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(source: str) -> Any:
+        raise DataError(f"{source} is not kept any more")
+
+    process = Process([LOADED, *SAID], dies=False)
+    monkeypatch.setattr(starting, "take", lambda: (process, io.BytesIO()))
+    with Engine(Path("model.gguf")) as engine:
+        engine.pictures = gone
+        engine.restore(Path("state"))
+        for ask in (engine.generate, engine.prefill):
+            with pytest.raises(DataError, match="not kept"):
+                ask([Image("cat.png")])
+        engine.generate([Text("Hello")])
+    _, asked = map(protocol.decode, process.rest().splitlines(keepends=True))
+    assert asked["state"] == "state"
 
 
 def test_a_line_that_was_sent_in_part_is_sent_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,31 @@ def test_a_picture_is_what_it_was(folder: Path) -> None:
     assert not files.exists()
 
 
+def test_a_picture_is_read_once_for_one_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever limits that comes of."""
+    with Album(folder=folder) as album:
+        cat = album.add("my cat.png")
+        for most in (8, 3080, None):
+            album.limits = Limits(max_tokens=most)
+            assert album.picture(cat.source) == cat
+        album.limits = Limits(max_tokens=7)
+        less = album.picture(cat.source)
+        album.limits = Limits(max_tokens=6)
+        assert album.picture(cat.source) == less
+        album.limits = Limits(patch=14)
+        assert {less.tokens, album.picture(cat.source).tokens} == {6, 18}
+
+
+def test_a_folder_that_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "here").mkdir()
+    monkeypatch.chdir(folder / "here")
+    (folder / "here").rmdir()
+    with Album() as album:
+        assert album.add(folder / "my cat.png").columns == 3
+        with pytest.raises(DataError, match=r"^my cat\.png cannot be read: No such file"):
+            album.add("my cat.png")
+
+
 def test_all_kinds_of_files(folder: Path) -> None:
     with Album() as album:
         for name, content in samples().items():

@@ -54,6 +54,16 @@ def test_a_session_takes_its_pictures_along(sessions: Sessions) -> None:
     assert names(sessions) == set()
 
 
+def test_a_picture_that_was_kept_for_a_session_that_is_not_written_yet_stays(sessions: Sessions) -> None:
+    cat, dog = kept(sessions, "pets", CAT, DOG)
+    then = time.time() - 60
+    for path in (sessions.folder / "pets.jsonl", *map(sessions.pictures.path_of, (cat, dog))):
+        os.utime(path, (then, then))
+    sessions.pictures.keep(cat, CAT)  # by another chat
+    sessions.remove("pets")
+    assert names(sessions) == {cat}
+
+
 def test_while_a_session_cannot_be_read_its_pictures_stay(
     sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

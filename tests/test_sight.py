@@ -133,6 +133,14 @@ def test_pictures_are_of_the_size_of_the_model_that_asks(model: Model, tmp_path:
     assert not folder.exists()
 
 
+def test_a_projector_that_was_made_anew_is_looked_at_again(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "again.gguf"
+    for side, columns in ((140, 5), (84, 3)):
+        path.write_bytes(projector({"clip.vision.image_size": w.u32(side)}) + bytes(side))
+        with Sight(with_mmproj(model, "again.gguf")) as sight:
+            assert sight.add("large.jpg").columns == columns
+
+
 def test_nothing_is_imported_for_a_chat_of_texts(model: Model) -> None:
     import subprocess
     import sys

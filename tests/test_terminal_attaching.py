@@ -363,21 +363,24 @@ def test_the_status_says_that_a_picture_is_read(screen: Screen, monkeypatch: pyt
     assert shown == ["reading the picture"]
 
 
-def test_the_status_counts_the_pictures_that_have_to_be_read(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("other", ["my grey", "red.png"])
+def test_the_status_counts_the_pictures_that_have_to_be_read(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
     shown: list[str] = []
     status = StatusLine(screen)  # type: ignore[arg-type]
     monkeypatch.setattr(status, "show", shown.append)
     engine = FakeEngine()
     events = [
-        *(Prefill(n, 9, 0, name) for n, name in enumerate(("red.png", "red.png", "my grey"))),
+        *(Prefill(n, 9, 0, name) for n, name in enumerate(("red.png", other))),
         Chunk("Red."),
         Done("eos", "", (), STATS),
     ]
     monkeypatch.setattr(engine, "generate", lambda *_: iter(events))
-    pieces = [Piece(name) for name in ("a", RED_SOURCE, "a", GREY_SOURCE, RED_SOURCE)]
+    pieces = [Piece(name) for name in ("a", RED_SOURCE, "a", source(other, GREY), RED_SOURCE)]
     with redirect_stdout(screen):
         stream_answer(engine, pieces, Sampling(), None, screen, status)  # type: ignore[arg-type]
-    assert shown == ["reading picture 1 of 2", "reading picture 1 of 2", "reading picture 2 of 2"]
+    assert shown == ["reading picture 1 of 2", "reading picture 2 of 2"]
 
 
 def test_tokens_of_a_picture_are_counted_on_a_terminal(screen: Screen) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -185,6 +186,26 @@ def test_what_goes_on_is_not_given_up_and_what_is_edited_is_at_once() -> None:
         assert time.monotonic() - begin < 2
         wait(lambda: engine.texts()[2:] == ["one two four five six seven"])
     assert engine.stopping[2:] == [True]
+
+
+def test_no_key_waits_for_a_picture_that_is_read_for_the_engine() -> None:
+    """One of the conversation, in a session that goes on: it takes as long as it likes."""
+
+    class Reading(Slow):
+        def with_pictures(self, pieces: Sequence[Piece]) -> list[Piece]:
+            began.set()
+            assert goes_on.wait(10)
+            return super().with_pictures(pieces)
+
+    began, goes_on = threading.Event(), threading.Event()
+    engine = Reading()
+    with meter_of(engine) as meter:
+        meter.ask("one two three four five six seven")
+        assert began.wait(10)
+        meter.ask("one two four")
+        assert engine.texts() == []
+        goes_on.set()
+        wait(lambda: engine.texts() == ["one two"])
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])

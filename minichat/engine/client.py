@@ -107,8 +107,10 @@ class Engine:
         iterating, ContextError for a prompt that does not fit, GrammarError for a grammar that is none or that the
         model cannot go on with, and EngineError if the process died.
         """
-        limits = {"max_tokens": max_tokens, "room": room, "grammar": grammar, **self._offered()}
-        return Answer(self, self._ask("generate", pieces, sampling=asdict(sampling or Sampling()), **limits))
+        limits = {"max_tokens": max_tokens, "room": room, "grammar": grammar}
+        pieces = self.with_pictures(pieces)
+        fields = {"sampling": asdict(sampling or Sampling()), **limits, **self._offered()}
+        return Answer(self, self._ask("generate", pieces, **fields))
 
     def prefill(self, pieces: Sequence[Piece], *, ahead: bool = False) -> Answer:
         """Decodes a prompt into the KV cache without answering it; its Done carries no tokens.
@@ -116,6 +118,7 @@ class Engine:
         ahead: the text at its end is still being typed. It is decoded in short batches, and is nothing to keep; what
         the next `generate` finds under way it lets come to its end, for it is a part of that prompt.
         """
+        pieces = self.with_pictures(pieces)
         answer = Answer(self, self._ask("prefill", pieces, ahead=ahead, **self._offered()))
         self._is_ahead = ahead
         return answer
@@ -237,8 +240,16 @@ class Engine:
         return failure
 
     def _ask(self, op: str, pieces: Sequence[Piece], **fields: Any) -> int:
+        pieces = self.with_pictures(pieces)
+        return self._send(op, pieces=[to_json(piece) for piece in pieces], **fields)
+
+    def with_pictures(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """The pieces of a prompt with what its pictures look like; this reads them, which may take long.
+
+        DataError for one that cannot be read.
+        """
         self.wait_loaded()
-        return self._send(op, pieces=[to_json(self._resolved(piece)) for piece in pieces], **fields)
+        return [self._resolved(piece) for piece in pieces]
 
     def _resolved(self, piece: Piece) -> Piece:
         """A picture with its size and its pixels, which are read now if they were not before. Others as they are."""

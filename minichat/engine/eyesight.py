@@ -54,7 +54,7 @@ _KINDS = {
 _IDLE = ("clip.has_text_encoder", "clip.has_llava_projector", "clip.use_glu_mlp")
 _COUNTS = ("embedding_length", "feed_forward_length", "block_count", "attention.head_count")
 _COLOURS, _F32_BYTES = 3, 4
-_FLOATS = ("f32", "f16", "bf16")
+_FLOATS = ("f32", "f16")
 _INTEGERS = ("i8", "i16", "i32", "i64", "f64", "q8_1", "q8_K")
 
 
@@ -125,9 +125,12 @@ class Room:
 
         DataError for one that is larger than the model takes.
         """
-        width, height = (count * self._projector.patch for count in (image.columns, image.rows))
-        if max(width, height) > (side := self._projector.told.longest_side):
-            raise DataError(f"the picture {image.source!r:.60} has {width} x {height} pixels; the model takes {side}")
+        told = self._projector.told
+        if max(image.columns, image.rows) > told.side_tokens:
+            width, height = (count * self._projector.patch for count in (image.columns, image.rows))
+            raise DataError(
+                f"the picture {image.source!r:.60} has {width} x {height} pixels; the model takes {told.longest_side}"
+            )
         needed, free = self._needed(image.tokens), self._free()
         if free is not None and needed > free:
             fits = self.most_tokens()
@@ -233,7 +236,7 @@ def _place_and_type(tensor: TensorInfo, data_offset: int) -> Iterator[str]:
         yield f"its tensor {tensor.name} stands at {data_offset + tensor.offset}, no multiple of {_PLACE_BYTES}"
     if len(tensor.shape) == 1 and kind != "f32":
         yield f"its tensor {tensor.name} is of type {kind}, not f32"
-    if len(tensor.shape) == 4 and kind not in _FLOATS[:2]:
+    if len(tensor.shape) == 4 and kind not in _FLOATS:
         yield f"its tensor {tensor.name} is of type {kind}, not f32 or f16"
     if kind in _INTEGERS:
         yield f"its tensor {tensor.name} is of type {kind}, which no weights have"

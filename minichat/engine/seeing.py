@@ -60,7 +60,7 @@ class Eye:
     def __init__(
         self, path: Path, model: Any, patch: int, row_end: bytes, most_tokens: int, threads: int, gpu: bool
     ) -> None:
-        """model: llama.cpp's handle of it. most_tokens: [IMG] tokens of the largest picture."""
+        """model: llama.cpp's handle of it. most_tokens: of the largest picture, row ends among them."""
         c, self._m = binding.load(), binding.load_mtmd()
         self._patch, self._row_end, self._width = patch, row_end, len(row_end) // _F32_BYTES
         self._log = ErrorLog()
@@ -121,12 +121,6 @@ class Eye:
         finally:
             self._m.mtmd_input_chunks_free(chunks)
             self._m.mtmd_bitmap_free(bitmap)
-
-    def close(self) -> None:
-        """Frees what libmtmd holds."""
-        if self._context:
-            self._m.mtmd_free(self._context)
-            self._context = None
 
     def _chunk(self, bitmap: Any, chunks: Any) -> Any:
         """libmtmd's chunk of the picture, without the text behind it."""

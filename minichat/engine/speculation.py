@@ -72,6 +72,7 @@ class Odds:
         self._all = dict.fromkeys(self._right, self._WEIGHT)
 
     def of(self, matched: int) -> float:
+        """That the next token comes true, behind so many that did; 0 for a draft model's."""
         grade = self._GRADE[min(matched, LONGEST)]
         return self._right[grade] / self._all[grade]
 
@@ -140,9 +141,10 @@ class Speculation:
         self._guessed: list[int] = []  # of the last batch, what has not been drawn yet
         self._grade = 0
         self._by_model = False
-        self._begin([])
+        self.begin([])
 
-    def _begin(self, prompt: Sequence[int]) -> None:
+    def begin(self, prompt: Sequence[int]) -> None:
+        """Another answer, to this prompt."""
         self._text = list(prompt)
         self._sees = min(prompt, default=0) < 0  # rows of pictures, which no draft model reads
         self._fresh = True
@@ -152,8 +154,6 @@ class Speculation:
         self._right_size = 2
         self._elapsed_s = self._gained_s = 0.0
         self.drafted = self.accepted = 0
-
-    begin = _begin
 
     def add(self, token: int) -> None:
         """The next token of the answer, as it was drawn."""

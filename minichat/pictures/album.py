@@ -28,7 +28,7 @@ from minichat.pictures import sources
 from minichat.pictures.keeping import KeptPictures
 from minichat.pictures.reader import Reader
 from minichat.pictures.reading import FOLDER_PREFIX
-from minichat.pictures.size import Limits
+from minichat.pictures.size import Limits, grid
 from quant.errors import DataError, StorageError
 
 
@@ -101,7 +101,7 @@ class Album:
                 sources.checked_kind(sources.check_length(source, called), called)
                 content = source
             else:
-                content = sources.bytes_of(source, self._folder or Path.cwd())
+                content = sources.bytes_of(source, self._folder or Path())
             digest = self._put(content)
             return self._seen(digest, named, f"picture:{digest}/{named}")
 
@@ -111,7 +111,7 @@ class Album:
             if (found := sources.kept(source)) is not None:
                 return self._seen(found[0], sources.name_of(source), source)
             if source not in self._digests:
-                self._digests[source] = self._put(sources.bytes_of(source, self._folder or Path.cwd()))
+                self._digests[source] = self._put(sources.bytes_of(source, self._folder or Path()))
             return self._seen(self._digests[source], sources.name_of(source), source)
 
     def content(self, source: str) -> bytes:
@@ -120,7 +120,7 @@ class Album:
             found = sources.kept(source)
             digest = found[0] if found else self._digests.get(source)
             if digest is None:
-                return sources.bytes_of(source, self._folder or Path.cwd())
+                return sources.bytes_of(source, self._folder or Path())
             return self._content(digest, sources.name_of(source))
 
     def keep(self, source: str) -> None:
@@ -186,10 +186,20 @@ class Album:
 
     def _seen(self, digest: str, name: str, source: str) -> Picture:
         """The picture of this hash as the model sees it, read if it was not."""
-        known = self._read.get((digest, self.limits))
+        known = self._read.get((digest, self.limits)) or self._same_size(digest)
         if known is None or not known.pixels.is_file():  # systems clear their temporary folders of what is old
-            known = self._read[digest, self.limits] = self._look(digest, name)
+            known = self._look(digest, name)
+        self._read[digest, self.limits] = known
         return replace(known, name=name, source=source)
+
+    def _same_size(self, digest: str) -> Picture | None:
+        """The picture of this hash as it was read under other limits, if these make no difference to it."""
+        for (read, limits), picture in self._read.items():
+            if read == digest and limits.patch == self.limits.patch:
+                patches = grid(picture.width, picture.height, self.limits)
+                if (patches.columns, patches.rows) == (picture.columns, picture.rows):
+                    return picture
+        return None
 
     def _look(self, digest: str, name: str) -> Picture:
         content = self._content(digest, name)

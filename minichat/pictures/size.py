@@ -35,6 +35,7 @@ class Grid:
 
     @property
     def tokens(self) -> int:
+        """The end of each row among them."""
         return self.rows * (self.columns + 1)
 
 

@@ -81,8 +81,17 @@ def name_of(source: str) -> str:
         source = found[1]
     elif source[:5].lower() == "data:" or _is_base64(source):
         return "picture"
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in source)
+    shown = on_one_line(source)
     return shown if len(shown) <= _MAX_NAME else f"…{shown[-_MAX_NAME:]}"
+
+
+def on_one_line(name: str) -> str:
+    r"""A whole name, with nothing in it that a terminal or a table would take for something else.
+
+    >>> on_one_line("a\tb\x1b[31m.png")
+    'a\ufffdb\ufffd[31m.png'
+    """
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
 
 
 def data_url(content: bytes) -> str:

@@ -121,7 +121,7 @@ class _Reading:
         self._status, self._start_s = status, time.monotonic()
         sources = dict.fromkeys(piece.source for piece in pieces if isinstance(piece, Image))
         self._pictures = [name_of(source) for source in sources]  # as the engine calls them
-        self._total = 0  # once the first one is read
+        self._number = self._total = 0  # of the one under way; of all, once the first one is read
 
     def tell(self, event: Prefill) -> None:
         if event.picture:
@@ -135,8 +135,11 @@ class _Reading:
         while self._pictures and self._pictures[0] != picture and not self._total:
             del self._pictures[0]
         self._total = self._total or len(self._pictures)
-        number = self._pictures.index(picture) + 1 if picture in self._pictures else 1
-        return f"picture {number:,} of {self._total:,}" if self._total > 1 else "the picture"
+        while self._number < self._total:  # names may be the same
+            self._number += 1
+            if self._pictures[self._number - 1] == picture:
+                break
+        return f"picture {self._number:,} of {self._total:,}" if self._total > 1 else "the picture"
 
 
 def _show(events: Iterable[Event], screen: Screen, reading: _Reading, interrupt: Interrupt, engine: Engine) -> Done:

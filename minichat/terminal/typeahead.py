@@ -98,6 +98,7 @@ class Typeahead:
 
     def _prefill(self, engine: Engine, pieces: list[Piece], text: str, meter: Meter) -> bool:
         """Whether it came to its end. What is under way when the prompt is left is left to whoever asks next."""
+        pieces = engine.with_pictures(pieces)  # before the lock, which a key waits for: it may take long
         with self._lock:
             if meter.has_other():
                 return False
