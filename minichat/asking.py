@@ -110,7 +110,7 @@ def hint(prompt: str, images: Sequence[str]) -> str | None:
         return None
     from minichat.attachments import is_picture, named
 
-    words = {name: word_of(name) for name in named(prompt, Path.cwd()) if name not in images}
+    words = {name: word_of(name) for name in named(prompt, Path()) if name not in images}
     if images and is_picture(_file(prompt)):
         words[prompt] = prompt
     if not words:
