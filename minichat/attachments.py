@@ -116,7 +116,8 @@ def _check_no_picture(name: str) -> None:
         return
     if is_on_network(name):
         raise DataError(f"@{name}: no picture is fetched from the network; download it and give its path")
-    raise DataError(f"@{name}: there is no such picture")
+    is_there = os.path.exists(os.path.expanduser(name))  # noqa: PTH110, PTH111 - unlike Path's, they never fail
+    raise DataError(f"@{name}: {'it is no regular file, and no picture' if is_there else 'there is no such picture'}")
 
 
 def is_picture(path: Path) -> bool:

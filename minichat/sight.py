@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quant.errors import DataError
+from quant.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,8 @@ def _size(projector: Path, stamp: str) -> tuple[int, int]:  # noqa: ARG001 - of 
 def with_mmproj(model: Model, file: str | os.PathLike[str] | None) -> Model:
     """The model with the projector of --mmproj; as it is for None, and for text alone with "none".
 
-    Raises GgufError for a file that is none, DataError for one of another model, and for one that is not there.
+    Raises GgufError for a file that is none, DataError for one of another model, and for one that is not there,
+    UsageError for no name.
     """
     if file is None:
         return model
@@ -189,6 +190,8 @@ def with_mmproj(model: Model, file: str | os.PathLike[str] | None) -> Model:
     from minichat.models import expanded
     from minichat.projectors import check_fits, leading_keys, read_projector
 
+    if not os.fspath(file):
+        raise UsageError("--mmproj: the name of the file is empty")
     path = expanded(os.fspath(file))
     if not path.exists():
         raise DataError(f"--mmproj {file}: no such file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from PIL import Image
 
 from minichat.engine.client import Engine
 from minichat.engine.types import LoadOptions
-from minichat.pictures import reader, sources
+from minichat.pictures import reader, reading, sources
 from minichat.pictures.album import Album
 from minichat.pictures.keeping import KeptPictures, named_in
 from minichat.pictures.size import Limits
@@ -73,6 +74,23 @@ def test_a_folder_that_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert album.add(folder / "my cat.png").columns == 3
         with pytest.raises(DataError, match=r"^my cat\.png cannot be read: No such file"):
             album.add("my cat.png")
+
+
+def test_what_a_killed_front_leaves_is_removed_behind_a_picture_under_way(tmp_path: Path) -> None:
+    """Its answer is read by nobody."""
+    folder = tmp_path / f"{reading.FOLDER_PREFIX}x"
+    folder.mkdir()
+    (folder / "cat").write_bytes(CAT)
+    paths = {name: str(folder / name) for name in ("pixels", "thumbnail")}
+    request = {"path": str(folder / "cat"), "format": "PNG", "longest": 1540, "patch": 28, "max_tokens": None, **paths}
+    command = [sys.executable, "-c", "from minichat.pictures.reading import main; main()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert not folder.exists()
 
 
 def test_all_kinds_of_files(folder: Path) -> None:

@@ -100,6 +100,8 @@ def test_a_model_of_text_alone() -> None:
 
 
 def test_a_projector_that_is_none_or_another_models(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="empty"):
+        with_mmproj(model, "")
     for name, content in {"a.gguf": b"hello", "wide.gguf": projector(width=512)}.items():
         (tmp_path / name).write_bytes(content)
     for name, says in {

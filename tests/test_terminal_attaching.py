@@ -393,6 +393,39 @@ def test_tokens_of_a_picture_are_counted_on_a_terminal(screen: Screen) -> None:
     )
 
 
+def test_a_picture_whose_name_is_deleted_is_not_waited_for(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sight(model) as sight, hand() as pipe, monkeypatch.context() as patch:
+        patch.setattr("minichat.pictures.album.Reader", Reader)
+        patch.setattr("minichat.pictures.reader._MAIN", "import time; time.sleep(60)")
+        chat = chat_of(FakeEngine(), sight=sight)
+
+        def is_reading() -> bool:
+            return sight._album is not None and sight._album._reader._process is not None
+
+        begin = time.monotonic()
+        steps = (("see @red.png", lambda: True), ("\x15no picture", is_reading), (ENTER, lambda: True))
+        assert step_by_step(LineEditor(chat), pipe, *steps) == "no picture"
+        assert time.monotonic() - begin < 20
+        patch.undo()
+        assert Attaching(chat)("see @red.png").pictures[0].tokens == 3
+
+
+def test_a_picture_that_was_given_up_is_not_taken_for_a_broken_one(
+    sight: Sight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach, add = Attaching(chat_of(sight=sight)), sight.add
+
+    def stopped(*_: object) -> object:
+        attach.give_up()
+        raise DataError("it was stopped")
+
+    monkeypatch.setattr(sight, "add", stopped)
+    with pytest.raises(DataError, match="stopped"):
+        attach("@red.png")
+    monkeypatch.setattr(sight, "add", add)
+    assert attach("@red.png").pictures[0].tokens == 3
+
+
 def test_other_models_see_in_their_way(screen: Screen, model: Model) -> None:
     """After /model, pictures are read for the new one."""
     with Sight(Model("blind", model.path)) as sight:
@@ -447,6 +480,7 @@ def test_ctrl_c_ends_the_reading_of_a_picture_that_was_sent(model: Model, monkey
         ),
         ("empty.PNG", b"", "@empty.PNG is empty: minichat reads JPEG, PNG, WebP and GIF"),
         ("gone.jpg", None, "@gone.jpg: there is no such picture"),
+        ("folder.png", None, "@folder.png: it is no regular file, and no picture"),
         ("https://example.org/a.webp", None, "@https://example.org/a.webp: no picture is fetched from the network"),
     ],
 )
@@ -454,6 +488,7 @@ def test_a_picture_that_cannot_be_seen_is_told_and_not_sent(
     sight: Sight, name: str, content: bytes | None, why: str
 ) -> None:
     """The bottom line has it while it is typed."""
+    Path("folder.png").mkdir()
     if content is not None:
         Path(name).write_bytes(content)
     chat = chat_of(sight=sight)

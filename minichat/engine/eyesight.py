@@ -55,6 +55,7 @@ _IDLE = ("clip.has_text_encoder", "clip.has_llava_projector", "clip.use_glu_mlp"
 _COUNTS = ("embedding_length", "feed_forward_length", "block_count", "attention.head_count")
 _COLOURS, _F32_BYTES = 3, 4
 _FLOATS = ("f32", "f16")
+_SHARE = 0.85
 _INTEGERS = ("i8", "i16", "i32", "i64", "f64", "q8_1", "q8_K")
 
 
@@ -142,9 +143,12 @@ class Room:
         self._taken = max(self._taken, self._in_all(image.tokens))
 
     def most_tokens(self) -> int:
-        """The tokens of the largest picture that there is room for now; 0 if there is none."""
+        """The tokens of the largest picture that there is room for now; 0 if there is none.
+
+        A part of the memory is left for what else is taken before the picture is read: the context of the prompt.
+        """
         most, free = self._projector.told.max_tokens, self._free()
-        return most if free is None else last(most, lambda tokens: self._needed(tokens) <= free)
+        return most if free is None else last(most, lambda tokens: self._needed(tokens) <= _SHARE * free)
 
     def _in_all(self, tokens: int) -> int:
         return self._projector.weight_bytes + self._projector.buffer_bytes(tokens)

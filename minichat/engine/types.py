@@ -103,7 +103,7 @@ class ModelInfo:
     def remarks(self, asked: LoadOptions) -> list[str]:
         """What is less than could be expected of how the model was loaded, a line each."""
         lines = [self.fit] if self.fit else []
-        whole = self.picture_side // self.picture_patch if self.picture_patch else 0
+        whole = -(-self.picture_side // self.picture_patch) if self.picture_patch else 0
         if self.picture_tokens < whole * (whole + 1):
             lines.append(
                 f"memory has room for pictures of {self.picture_tokens:,} tokens; larger ones are made smaller"

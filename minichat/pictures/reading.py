@@ -49,17 +49,17 @@ def main() -> None:
     """Serves requests, a line of JSON each, until standard input ends: the loop of the process that reads pictures."""
     _bound()
     folder = None
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        folder = Path(request["pixels"]).parent
-        _set_alarm(LIMIT_S)
-        answer = json.dumps(_answer(request)).encode() + b"\n"
-        _set_alarm(0)
-        sys.stdout.buffer.write(answer)
-        sys.stdout.buffer.flush()
-    if folder is not None and folder.name.startswith(
-        FOLDER_PREFIX
-    ):  # the front is gone, and may have been killed before it could
+    with suppress(BrokenPipeError):
+        for line in sys.stdin.buffer:
+            request = json.loads(line)
+            folder = Path(request["pixels"]).parent
+            _set_alarm(LIMIT_S)
+            answer = json.dumps(_answer(request)).encode() + b"\n"
+            _set_alarm(0)
+            sys.stdout.buffer.write(answer)
+            sys.stdout.buffer.flush()
+    # The front is gone, and may have been killed before it could.
+    if folder is not None and folder.name.startswith(FOLDER_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
 
 

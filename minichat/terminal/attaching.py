@@ -34,6 +34,7 @@ class Attaching:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         self._broken: dict[tuple[object, ...], MinichatError] = {}
+        self._given_up = 0  # how often
 
     def __call__(self, text: str) -> Attached:
         """The message that `text` is, as `attach_in`."""
@@ -44,14 +45,22 @@ class Attaching:
         """Another message is typed."""
         self._broken.clear()
 
+    def give_up(self) -> None:
+        """Ends the reading of a picture, whose name is not there any more."""
+        self._given_up += 1
+        if self._chat.sight is not None:
+            self._chat.sight.stop()
+
     def _look(self, look: Look, file: Path | str, name: str) -> Picture:
         key = (self._chat.model_name, file, *_stamp(file))
         if key in self._broken:
             raise self._broken[key]
+        before = self._given_up
         try:
             return look(file, name)
         except MinichatError as error:
-            self._broken[key] = error
+            if self._given_up == before:
+                self._broken[key] = error
             raise
 
 

@@ -50,7 +50,7 @@ class Meter:
     """A context manager: inside, `ask` for the cost of a text, and find it in `cost` a little later.
 
     changed: called, from the thread, when `cost` is another. ahead: has what is typed read. attach: finds the files and
-    pictures of a message.
+    pictures of a message. give_up: has it stop, for what it looks for is not wanted any more.
     """
 
     def __init__(
@@ -59,8 +59,11 @@ class Meter:
         changed: Callable[[], object],
         ahead: Typeahead | None = None,
         attach: Callable[[str], Attached] | None = None,
+        give_up: Callable[[], object] | None = None,
     ) -> None:
         self._engine, self._changed, self._ahead, self._attach = engine, changed, ahead, attach
+        self._give_up = give_up
+        self._at = ""  # the text that the thread is at
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._text: str | None = None  # the last one asked for
@@ -77,6 +80,8 @@ class Meter:
         with self._condition:
             self.has_ended = True
             self._condition.notify()
+        if kind is not None:
+            self.wants("")
         if self._ahead is not None:
             self._ahead.stop(gently=kind is None)  # what is being read belongs to the message that is sent
         if self._thread is not None:
@@ -95,11 +100,18 @@ class Meter:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
             self._condition.notify()
+        self.wants(text)
         if self._ahead is not None:
             self._ahead.follow(text)
 
+    def wants(self, text: str) -> None:
+        """Files that `text` does not name are not read any further."""
+        if self._give_up is not None and _has_lost(self._at, text):
+            self._give_up()
+
     def _run(self) -> None:
         while (text := self._next()) is not None:
+            self._at = text
             cost = measure(text, self._engine(), self._attach) if _is_message(text) else None
             while cost is not None and not cost.is_exact and len(text) <= _LONGEST:
                 self._tell(cost)
@@ -107,8 +119,9 @@ class Meter:
                     break
                 cost = measure(text, self._engine(), self._attach)
             self._tell(cost)
-            if self._ahead is not None and not text.startswith("/"):
+            if self._ahead is not None and not text.startswith("/") and not self.has_other():
                 self._read_ahead(self._ahead, text)
+            self._at = ""
 
     def _read_ahead(self, ahead: Typeahead, text: str) -> None:
         while not self._engine().is_loaded():
@@ -171,6 +184,16 @@ def brought(cost: Cost) -> str:
     kinds = ("file", cost.files), ("picture", cost.pictures)
     named = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds if count)
     return f" with {named}" if named else ""
+
+
+def _has_lost(text: str, other: str) -> bool:
+    """Whether a text names a file that another one does not name any more, nor goes on with its name.
+
+    >>> _has_lost("see @cat.png", "see @cat.png?"), _has_lost("see @cat.png", "see @ca")
+    (False, True)
+    """
+    words = other.split()
+    return any("@" in name and not any(word.startswith(name) for word in words) for name in text.split())
 
 
 def _is_message(text: str) -> bool:

@@ -68,7 +68,8 @@ class LineEditor:
         app.before_render += self._make_room
         app.before_render += self._clear_away
         self._attach = Attaching(chat)
-        self._meter = Meter(lambda: chat.engine, app.invalidate, Typeahead(chat, self._attach), self._attach)
+        attach = self._attach
+        self._meter = Meter(lambda: chat.engine, app.invalidate, Typeahead(chat, attach), attach, attach.give_up)
         self._asking = Asking()
         self._session.default_buffer.on_text_changed += lambda _: self._show_hint("")
 
@@ -94,6 +95,7 @@ class LineEditor:
 
             try:
                 text = self._session.prompt(default=draft, handle_sigint=False, pre_run=begin)
+                self._meter.wants(text)  # keys that came together were not drawn one by one
             except EOFError:
                 self._session.default_buffer.append_to_history()  # what stood there when the chat had to end
                 raise
