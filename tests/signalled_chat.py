@@ -37,7 +37,7 @@ class SignalledChat:
         tty = self.tty
         told = tty.text().count(_TOLD)
         self._reach(moment, rng)
-        os.kill(self._engine(), number)
+        os.kill(self.engine(), number)
         took = tty.wait_for(_TOLD, told + 1)
         tty.wait_until(tty.at_prompt, "the prompt")
         tty.rest(0.05)
@@ -68,7 +68,7 @@ class SignalledChat:
                 tty.send("a question")
                 tty.rest(rng.uniform(0, 0.1))
 
-    def _engine(self) -> int:
+    def engine(self) -> int:
         """The engine's process: the youngest child of the program."""
         program = self.tty.process.pid
         return int(Path(f"/proc/{program}/task/{program}/children").read_text().split()[-1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +143,28 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         assert sorted(took)[len(took) // 2] < 1
         chat.tty.type("\x04")
         assert chat.tty.end() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc")
+def test_a_model_whose_file_is_gone_ends_no_chat(tmp_path: Path) -> None:
+    model = numbers(tmp_path)
+    with SignalledChat(model) as chat:
+        tty = chat.tty
+        model.rename(tmp_path / "away")
+        tty.type("half a mess")
+        os.kill(chat.engine(), signal.SIGKILL)
+        tty.wait_for("it starts again")
+        tty.type("age")
+        tty.send("")
+        tty.wait_for("/reload tries again")
+        tty.wait_for(">>> half a message", times=2)
+        tty.type("\x03")
+        tty.ask("/context")
+        assert "to begin with" in tty.text()
+        (tmp_path / "away").rename(model)
+        tty.ask("/reload")
+        answers = tty.text().count("n0 n1 ")
+        tty.ask("and now")
+        assert tty.text().count("n0 n1 ") == answers + 1
+        tty.type("\x04")
+        assert tty.end() == 0

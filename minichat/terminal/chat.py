@@ -57,6 +57,7 @@ class Chat:
         cannot be changed.
     plain: for screen readers: nothing is redrawn. keys: "emacs" or "vi".
     typeahead: whether what is typed is read before it is sent: "on", "off", or "mains" (not on battery).
+    was_loaded: whether a model has ever been loaded in it.
     info: what the engine said of the model once it was loaded; stats: those of the last answer; last_prompt: what it
         was given for it; heard: the text of the answer under way; keeps_heard: whether the session is told of it; used:
         tokens of the context that are taken, None where that has not been counted.
@@ -87,6 +88,7 @@ class Chat:
     typeahead: str = "on"
     choices: Choices = field(default_factory=Choices)
     open_model: Callable[[str], Opened] | None = None
+    was_loaded: bool = False
     stats: Stats | None = None
     last_prompt: list[Piece] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)

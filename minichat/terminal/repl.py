@@ -99,10 +99,11 @@ def _take_line(chat: Chat, prompt: Prompt) -> bool:
         revive(chat, death)
         say("")
     except MinichatError as error:
-        if command is None and chat.info is None and not isinstance(error, EngineError):
+        is_unloadable = command is None and chat.info is None and not isinstance(error, EngineError)
+        if is_unloadable and not chat.was_loaded:
             raise  # this file will not load at a second try either
         print_error(str(error), sys.stdout)
-        say("")
+        say("(/reload tries again; /model NAME goes on with another)\n" if is_unloadable else "", "dim")
     except OSError as error:
         if error.filename is None:  # of the terminal, not of a file that was named
             raise

@@ -1,8 +1,8 @@
 """What the chat does when its engine has died: one line, the conversation as it was, and once, the engine again.
 
 It starts again by itself after one death. If it dies again before there was an answer, starting it would most likely
-kill it a third time; then /reload does, when the person wants it. A model that cannot be loaded ends the chat: the next
-try would come to the same.
+kill it a third time; then /reload does, when the person wants it. A model that cannot be loaded ends the chat, for the
+next try would come to the same; but not one that had been loaded: its file may come back, and there is /model.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def revive_if_dead(chat: Chat) -> None:
 
 
 def reason_to_end(chat: Chat) -> MinichatError | None:
-    """Why the model cannot be loaded, as far as that is known by now. Never waits."""
+    """Why the chat's first model cannot be loaded, as far as that is known by now. Never waits."""
     failure = chat.engine.failure
-    return None if chat.info is not None or isinstance(failure, EngineError) else failure
+    return None if chat.info is not None or chat.was_loaded or isinstance(failure, EngineError) else failure
 
 
 @contextmanager

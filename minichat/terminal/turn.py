@@ -126,7 +126,7 @@ def ready(chat: Chat) -> ModelInfo:
         say(choice, "dim")
     for remark in info.remarks(chat.load) if chat.info is None else []:
         say(f"({remark})", "dim")
-    chat.info = info
+    chat.info, chat.was_loaded = info, True
     return info
 
 
